@@ -1,0 +1,62 @@
+# Two commands matter: `make tables` and `make test`. Each sets up .venv on first use.
+# PYTHON=python3.12   another interpreter (3.11 or newer)
+# TORCH_INDEX=URL     a package index with CPU builds of torch, asked in addition to the usual one
+PYTHON ?= python3
+BIN := .venv/bin
+# A machine with an NVIDIA GPU takes the newest torch, any other the one named here.
+CONSTRAINTS := $(shell command -v nvidia-smi >/dev/null 2>&1 || echo "-c constraints-cpu.txt")
+PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check $(CONSTRAINTS) \
+	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+.PHONY: help tables figures report cache test lint
+# Set-up writes into one .venv, and Snakemake holds one lock: never two at a time.
+.NOTPARALLEL:
+
+help: ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
+
+tables: .venv/.installed ## everything: models, data, training, tables, figures and the report
+	@$(BIN)/daam-bench unlock
+	$(BIN)/snakemake tables figures report
+
+figures: .venv/.installed ## the figures alone
+	@$(BIN)/daam-bench unlock
+	$(BIN)/snakemake figures
+
+report: .venv/.installed ## the report alone
+	@$(BIN)/daam-bench unlock
+	$(BIN)/snakemake report
+
+cache: .venv/.installed ## the embeddings alone
+	@$(BIN)/daam-bench unlock
+	$(BIN)/snakemake cache
+
+test: .venv/.installed ## fetch the pinned model and data, then run all tests
+	@$(BIN)/daam-bench unlock
+	$(BIN)/snakemake assets
+	$(BIN)/python -m pytest
+
+lint: .venv/.installed-dev ## style, types and workflow checks
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/mypy
+	bash .ci/lint-workflow $(BIN)/snakemake
+
+# The stamp comes last: a set-up that was interrupted is taken up again.
+.venv/.installed: pyproject.toml constraints-cpu.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "daam_bench needs Python 3.11 or newer, found $$($(PYTHON) --version 2>&1)." \
+			"Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		rm -rf .venv && $(PYTHON) -m venv .venv; } || { \
+		echo "$(PYTHON) cannot make a virtual environment (Debian, Ubuntu: apt install python3-venv)" >&2; \
+		exit 1; }
+	@echo "Installing daam_bench and its libraries into .venv (2 GB, a few minutes on first use) ..."
+	@$(PIP_INSTALL) -e '.[test]'
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	@echo "Installing the tools of the checks ..."
+	@$(PIP_INSTALL) -e '.[dev]'
+	@touch $@

@@ -1,0 +1,171 @@
+"""The command line. Libraries are imported inside the commands, so that `--help` is quick."""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daam_bench.errors import DaamBenchError
+
+app = typer.Typer(
+    help="Benchmark of small attention modules on cached hidden states of frozen transformers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+cache_app = typer.Typer(help="Look into an embedding cache.", no_args_is_help=True)
+app.add_typer(cache_app, name="cache")
+
+
+class OutputFormat(StrEnum):
+    """How a command prints its result."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class ProtocolName(StrEnum):
+    """Readings of the paper, method.md section 5."""
+
+    CORRECTED = "corrected"
+    PAPER = "paper"
+    RELEASED = "released"
+
+
+Format = Annotated[OutputFormat, typer.Option("--format", help="how to print")]
+
+
+@app.command()
+def variants(output: Format = OutputFormat.TABLE) -> None:
+    """List the attention variants."""
+    from daam_bench.heads.presets import VARIANTS
+
+    rows = [
+        {"variant": v.name, "title": v.title, "description": v.description, "source": v.source}
+        for v in VARIANTS.values()
+    ]
+    _print_rows(rows, output)
+
+
+@app.command()
+def datasets(output: Format = OutputFormat.TABLE) -> None:
+    """List the kinds of datasets that can be read."""
+    from daam_bench.datasets.registry import KINDS
+
+    rows = [
+        {
+            "kind": kind.name,
+            "modality": kind.modality,
+            "classes": len(kind.classes),
+            "groups": len(kind.groups),
+            "samples": sum(kind.counts.values()),
+            "licence": kind.licence,
+            "title": kind.title,
+            "source": kind.source,
+        }
+        for kind in KINDS.values()
+    ]
+    _print_rows(rows, output)
+
+
+@app.command()
+def parameters(
+    layers: Annotated[int, typer.Option(min=1, help="number of layers N")],
+    features: Annotated[int, typer.Option(min=1, help="number of features d of a layer")],
+    classes: Annotated[int, typer.Option(min=2, help="number of classes")],
+    protocol: Annotated[
+        ProtocolName, typer.Option(help="GQA and GQDAAM are larger with separate query heads (D3)")
+    ] = ProtocolName.RELEASED,
+    decoder_channels: Annotated[int, typer.Option(min=1, help="channels between the convolutions")] = 512,
+    output: Format = OutputFormat.TABLE,
+) -> None:
+    """Count the trainable parameters of every variant: attention, with convolutions, with classifier.
+
+    The default counts the modules of the released scripts, as the published figures do.
+    """
+    from daam_bench.config import Protocol
+    from daam_bench.heads import parameter_counts
+    from daam_bench.heads.presets import VARIANTS
+
+    switches = Protocol.model_validate(protocol.value)
+    rows = []
+    for name in VARIANTS:
+        counts = parameter_counts(name, layers, features, classes, switches, decoder_channels)
+        rows.append(
+            {
+                "variant": name,
+                "attention": counts.attention,
+                "with_decoder": counts.with_decoder,
+                "with_classifier": counts.with_classifier,
+            }
+        )
+    _print_rows(rows, output)
+
+
+@cache_app.command("info")
+def cache_info(
+    path: Annotated[Path, typer.Argument(help="a store, its manifest, or the folder that has them")],
+    rows: Annotated[int, typer.Option(min=0, help="number of samples to show")] = 5,
+    output: Format = OutputFormat.TABLE,
+) -> None:
+    """Show what is in a cache, from what, how big, statistics of each layer and a few rows."""
+    from daam_bench.cache.inspect import describe_cache
+
+    description = describe_cache(path, rows)
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps(description, indent=1))
+        return
+    for key, value in description.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            typer.echo(f"\n{key.replace('_', ' ')}")
+            _print_rows(value, output)
+        elif isinstance(value, dict):
+            typer.echo(f"{key.replace('_', ' ')}: " + ", ".join(f"{k} {v}" for k, v in value.items()))
+        else:
+            typer.echo(f"{key.replace('_', ' ')}: {value}")
+
+
+@app.command()
+def unlock() -> None:
+    """Clear the lock that a killed snakemake left in this folder; refuse while one is running."""
+    from daam_bench.locks import clear_stale_lock
+
+    clear_stale_lock(Path.cwd())
+
+
+def _print_rows(rows: list[dict[str, object]], output: OutputFormat) -> None:
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in rows[0]:
+        numeric = isinstance(rows[0][name], int | float)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*[_cell(value) for value in row.values()])
+    # A pipe has no width: leave lines whole.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one message and an exit code of its kind."""
+    from daam_bench.steps import step_app
+
+    app.add_typer(step_app, name="step")
+    try:
+        app()
+    except DaamBenchError as error:
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,245 @@
+"""The configuration: one typed model of `config.yaml` and its overlays, unknown keys refused.
+
+What to compute lives here; threads, memory and folders do not. Imports neither torch nor transformers.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from daam_bench.errors import ConfigError, unknown_name
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64)]
+Modality = Literal["text", "speech", "vision"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FoldRule(_Section):
+    """How samples are dealt to folds; fold i validates on part i and trains on the rest."""
+
+    rule: Literal["leave_one_group_out", "split_column", "stratified"] = Field(
+        "leave_one_group_out",
+        description="leave_one_group_out: one fold per group; split_column: the dataset's own train and "
+        "validation splits; stratified: k folds with equal class shares",
+    )
+    count: int = Field(5, ge=2, description="number of folds of the stratified rule")
+    seed: int = Field(0, ge=0, description="seed of the stratified rule")
+
+
+class DatasetConfig(_Section):
+    """A dataset by name: its kind says how it is read, its path where it lies."""
+
+    kind: Name = Field(description="how the files are laid out; `daam-bench datasets` lists the kinds")
+    path: str = Field(description="folder or file, relative to where snakemake runs")
+    folds: FoldRule = FoldRule()
+    samples_per_group: int | None = Field(
+        None, ge=1, description="keep only this many samples of each group, drawn with class shares kept"
+    )
+    sampling_seed: int = Field(0, ge=0, description="seed of that draw")
+
+
+class EncoderConfig(_Section):
+    """A frozen pre-trained transformer and how its hidden states are pooled."""
+
+    modality: Modality
+    model: str = Field(description="folder in Hugging Face format, or a hub id")
+    revision: str | None = Field(None, description="commit of a hub id; a hub id without it is refused")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="precision of the forward pass"
+    )
+    max_length: int | None = Field(None, ge=1, description="text: longest input in tokens; longer is cut")
+
+
+class CacheConfig(_Section):
+    """How embeddings are stored."""
+
+    format: Literal["zarr", "hdf5"] = "zarr"
+    dtype: Literal["float32", "float16"] = Field("float32", description="precision of the stored embeddings")
+    chunk_mebibytes: float = Field(16.0, gt=0, le=1024, description="size of one chunk, the unit of writing")
+
+
+# method.md section 5; one row per protocol, one column per switch.
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "corrected": {
+        "density_exponent": "2c",
+        "attention_axis": "layers",
+        "grouped_queries": "separate",
+        "optimizer": "adam",
+        "weight_decay": 0.1,
+        "schedule": "constant",
+        "select": "inner",
+    },
+    "paper": {
+        "density_exponent": "2c2",
+        "attention_axis": "layers",
+        "grouped_queries": "separate",
+        "optimizer": "adam",
+        "weight_decay": 0.1,
+        "schedule": "constant",
+        "select": "last",
+    },
+    "released": {
+        "density_exponent": "2c",
+        "attention_axis": "batch",
+        "grouped_queries": "summed",
+        "optimizer": "adamw",
+        "weight_decay": 0.01,
+        "schedule": "plateau",
+        "select": "best_validation",
+    },
+}
+
+
+class Protocol(_Section):
+    """Where the paper and its released scripts disagree; `name` sets all switches, any one can be overridden."""
+
+    name: Literal["corrected", "paper", "released"] = "corrected"
+    density_exponent: Literal["2c", "2c2"] = Field(
+        description="D1: DA = exp(-z^2 / (2 c)) (Algorithm 1) or exp(-z^2 / (2 c^2)) (the paper's text)"
+    )
+    attention_axis: Literal["layers", "batch"] = Field(
+        description="D2: what self-attention attends over; batch: samples of a batch attend to each other"
+    )
+    grouped_queries: Literal["separate", "summed"] = Field(
+        description="D3: every query head its own attention, or query heads of a group summed before the "
+        "softmax with the scale applied twice"
+    )
+    optimizer: Literal["adam", "adamw"] = Field(description="D4: optimiser")
+    weight_decay: float = Field(ge=0, description="D4: weight decay of the optimiser")
+    schedule: Literal["constant", "plateau"] = Field(
+        description="D5: plateau: learning rate / 10 after 10 epochs without a better selection accuracy"
+    )
+    select: Literal["inner", "last", "best_validation"] = Field(
+        description="D6: the epoch that is reported: best on a part of the training split, the last, or best "
+        "on the validation samples themselves (optimistic)"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            data = {"name": data}
+        if not isinstance(data, dict):
+            return data
+        name = data.get("name", "corrected")
+        if name not in PROTOCOLS:
+            raise ValueError(f"unknown protocol {name!r}, expected one of {', '.join(PROTOCOLS)}")
+        return PROTOCOLS[name] | {"name": name} | data
+
+
+class TrainingConfig(_Section):
+    """How one replica (variant x fold x seed) is trained (paper section 4)."""
+
+    epochs: int = Field(35, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(1e-4, gt=0)
+    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    focal_gamma: float = Field(2.5, ge=0)
+    focal_alpha: float = Field(0.25, gt=0)
+    precision: Literal["float32", "bfloat16"] = Field(
+        "bfloat16", description="bfloat16: automatic mixed precision; float32: full precision throughout"
+    )
+    decoder_channels: int = Field(512, ge=1, description="channels between the decoder's two convolutions")
+    inner_fraction: float = Field(
+        0.1, gt=0, lt=1, description="part of the training split that chooses the epoch when select: inner"
+    )
+    lora_plus_ratio: float = Field(2.828, gt=0, description="LoRA+: learning rate of B / learning rate of A")
+
+
+class Experiment(_Section):
+    """One dataset through one encoder, with the variants and seeds to train."""
+
+    dataset: Name
+    encoder: Name
+    variants: list[str] | Literal["all"] = "all"
+    seeds: list[int] = Field([0, 1, 2], min_length=1)
+    training: dict[str, Any] = Field(
+        default_factory=dict, description="training settings of this experiment alone"
+    )
+
+
+class Config(_Section):
+    """Everything that is computed."""
+
+    title: str = "daam_bench"
+    notes: list[str] = Field(default_factory=list, description="said at the head of the report")
+    datasets: dict[Name, DatasetConfig]
+    encoders: dict[Name, EncoderConfig]
+    experiments: list[Experiment] = Field(min_length=1)
+    cache: CacheConfig = CacheConfig()
+    protocol: Protocol = Field(default_factory=lambda: Protocol.model_validate("corrected"))
+    training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _no_experiment_twice(self) -> Self:
+        pairs = [(e.dataset, e.encoder) for e in self.experiments]
+        for pair in pairs:
+            if pairs.count(pair) > 1:
+                raise ValueError(f"experiments: dataset {pair[0]!r} with encoder {pair[1]!r} is listed twice")
+        return self
+
+
+def parse_config(data: object, where: str = "config.yaml") -> Config:
+    """Return the typed configuration of plain data.
+
+    Raises:
+        ConfigError: naming each key that is unknown, missing or out of range, and the nearest valid key.
+    """
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise _explain(error, where) from None
+
+
+def load_config(path: str | Path) -> Config:
+    """Read and check one configuration file.
+
+    Raises:
+        ConfigError: if the file is missing, is not YAML, or does not fit the model.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read ({error})", where=path) from None
+    try:
+        return parse_config(yaml.safe_load(text), str(path))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"is not valid YAML ({error})", where=path) from None
+
+
+def training_of(config: Config, experiment: Experiment) -> TrainingConfig:
+    """Return the training settings of an experiment: its own over the common ones."""
+    merged = config.training.model_dump() | experiment.training
+    try:
+        return TrainingConfig.model_validate(merged)
+    except ValidationError as error:
+        place = f"experiments ({experiment.dataset} x {experiment.encoder}).training"
+        raise _explain(error, place, TrainingConfig) from None
+
+
+def _explain(error: ValidationError, where: str, model: type[BaseModel] = Config) -> ConfigError:
+    problems = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"]) or "top level"
+        if item["type"] == "extra_forbidden":
+            siblings = _keys_at(model, item["loc"][:-1])
+            problems.append(str(unknown_name("key", str(item["loc"][-1]), siblings, place)))
+        else:
+            found = "" if item["type"] == "missing" else f" (found {str(item['input'])[:80]!r})"
+            problems.append(f"{place}: {item['msg']}{found}")
+    return ConfigError("is not valid:\n  " + "\n  ".join(problems), where=where)
+
+
+def _keys_at(model: Any, path: tuple[int | str, ...]) -> list[str]:
+    """Return the field names that are valid at a place of the configuration."""
+    for part in path:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            model = model.model_fields[str(part)].annotation
+        arguments = [a for a in getattr(model, "__args__", ()) if isinstance(a, type)]
+        model = next((a for a in arguments if issubclass(a, BaseModel)), model)
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

@@ -1,0 +1,1 @@
+"""Datasets: how each kind of files becomes one table of labelled samples."""

@@ -1,0 +1,1 @@
+"""Frozen pre-trained transformers: raw samples to pooled hidden states of every layer."""

@@ -1,0 +1,47 @@
+"""What a result was computed with: versions, hardware, git commit."""
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+_PACKAGES = ("daam-bench", "torch", "transformers", "numpy", "scikit-learn", "zarr", "h5py")
+
+
+@cache
+def _git_commit() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+@cache
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def describe_environment(device: str, threads: int) -> dict[str, str]:
+    """Return versions, hardware and commit as text.
+
+    Args:
+        device: what the numbers were computed on, as torch names it.
+        threads: number of threads the process used.
+    """
+    versions = {package: version(package) for package in _PACKAGES}
+    return versions | {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": f"{_processor()}, {os.cpu_count()} cores",
+        "device": device,
+        "threads": str(threads),
+        "git_commit": _git_commit(),
+    }

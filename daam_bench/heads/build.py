@@ -1,0 +1,111 @@
+"""From a variant's name to its modules: one builder for each kind of attention in `presets`."""
+
+from pkgutil import resolve_name
+from typing import cast
+
+import torch
+from torch import nn
+
+from daam_bench.config import Protocol
+from daam_bench.heads.decoder import ConvolutionalDecoder
+from daam_bench.heads.density import MultiHeadDensityAdaptiveAttention
+from daam_bench.heads.grouped_query import (
+    GroupedQueryDensityAdaptiveAttention,
+    ProjectedGroupedQueryAttention,
+)
+from daam_bench.heads.low_rank import LowRankSelfAttention
+from daam_bench.heads.mixture import MixtureOfDensities
+from daam_bench.heads.model import AttentionClassifier, ParameterCounts
+from daam_bench.heads.multi_head import LayerSelfAttention
+from daam_bench.heads.presets import Variant, find_variant
+
+
+def build_attention(variant: str | Variant, layers: int, features: int, protocol: Protocol) -> nn.Module:
+    """Build the attention part of a variant; its `out_features` says how many features come out.
+
+    Raises:
+        ConfigError: if the variant is unknown or does not fit the number of layers.
+    """
+    found = find_variant(variant) if isinstance(variant, str) else variant
+    attention: nn.Module = resolve_name(found.builder)(layers, features, protocol, **found.options)
+    return attention
+
+
+def build_model(
+    variant: str | Variant,
+    layers: int,
+    features: int,
+    classes: int,
+    protocol: Protocol,
+    *,
+    decoder_channels: int = 512,
+) -> AttentionClassifier:
+    """Build a classifier of [batch, layer, feature] with initial weights from torch's global generator.
+
+    Args:
+        variant: a name in `presets.VARIANTS`, or an entry of one's own.
+        layers: number of layers N.
+        features: number of features d.
+        classes: number of classes.
+        protocol: the switches D1 to D3 are read.
+        decoder_channels: channels between the decoder's two convolutions.
+
+    Raises:
+        ConfigError: if the variant is unknown or does not fit the number of layers.
+    """
+    attention = build_attention(variant, layers, features, protocol)
+    width = cast(int, attention.out_features)
+    return AttentionClassifier(attention, ConvolutionalDecoder(layers, width, classes, decoder_channels))
+
+
+def parameter_counts(
+    variant: str | Variant,
+    layers: int,
+    features: int,
+    classes: int,
+    protocol: Protocol,
+    *,
+    decoder_channels: int = 512,
+) -> ParameterCounts:
+    """Count a variant's trainable parameters (method.md section 4) without allocating them.
+
+    Arguments and errors are those of `build_model`.
+    """
+    with torch.device("meta"):
+        model = build_model(variant, layers, features, classes, protocol, decoder_channels=decoder_channels)
+    return model.parameter_counts()
+
+
+def multi_head(layers: int, features: int, protocol: Protocol, batch_norm: bool = False) -> nn.Module:
+    """Build MHA or MHA+BN."""
+    return LayerSelfAttention(layers, features, protocol.attention_axis, batch_norm)
+
+
+def low_rank(layers: int, features: int, protocol: Protocol, rank: int) -> nn.Module:
+    """Build cached LoRA; LoRA+ is the same module."""
+    return LowRankSelfAttention(layers, features, rank, protocol.attention_axis)
+
+
+def density(layers: int, features: int, protocol: Protocol, heads: int | None = None) -> nn.Module:
+    """Build DAAM with a given number of heads, or the usual one."""
+    return MultiHeadDensityAdaptiveAttention(layers, features, heads, protocol.density_exponent)
+
+
+def mixture(
+    layers: int, features: int, protocol: Protocol, heads: int | None = None, gaussians: int = 4
+) -> nn.Module:
+    """Build the mixture of densities, which no switch of the protocol touches."""
+    return MixtureOfDensities(layers, features, heads, gaussians)
+
+
+def grouped_query(layers: int, features: int, protocol: Protocol) -> nn.Module:
+    """Build GQA, the control of GQDAAM; it takes any number of layers."""
+    return ProjectedGroupedQueryAttention(features, protocol.grouped_queries)
+
+
+def grouped_query_density(
+    layers: int, features: int, protocol: Protocol, heads: int | None = None
+) -> nn.Module:
+    """Build GQDAAM."""
+    first = MultiHeadDensityAdaptiveAttention(layers, features, heads, protocol.density_exponent)
+    return GroupedQueryDensityAdaptiveAttention(first, protocol.grouped_queries)

@@ -1,0 +1,55 @@
+"""The decoder that every variant shares: two 3x3 convolutions and a linear layer (method.md section 1)."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from daam_bench.heads.initial import xavier_
+
+# The released layout; the most square one would be 16 x 32. All other sizes are laid out most squarely.
+RELEASED_GRIDS = {512: (8, 64)}
+
+
+def grid_shape(features: int) -> tuple[int, int]:
+    """Return (height, width), height * width = features, of the grid that a layer's features are laid on.
+
+    1024 -> (32, 32), 5120 -> (64, 80), 512 -> (8, 64); else the most square factorisation, height <= width.
+    """
+    if features in RELEASED_GRIDS:
+        return RELEASED_GRIDS[features]
+    height = max(h for h in range(1, math.isqrt(features) + 1) if features % h == 0)
+    return height, features // height
+
+
+class ConvolutionalDecoder(nn.Module):
+    """Reads [batch, layer, feature] as an image of N channels and returns class logits.
+
+    Convolution N -> channels, ReLU, convolution channels -> N, ReLU (3x3, stride 1, padding 1), flatten,
+    linear. Weights are Xavier-uniform, biases zero.
+
+    Args:
+        layers: number of layers N.
+        features: number of features of a layer.
+        classes: number of classes.
+        channels: channels between the two convolutions.
+    """
+
+    def __init__(self, layers: int, features: int, classes: int, channels: int = 512) -> None:
+        super().__init__()
+        self.grid = grid_shape(features)
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(layers, channels, kernel_size=3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(channels, layers, kernel_size=3, padding=1),
+            nn.ReLU(),
+        )
+        self.classifier = nn.Linear(layers * features, classes)
+        xavier_(self)
+
+    def forward(self, x: Float[Tensor, "batch layer feature"]) -> Float[Tensor, "batch class"]:
+        """Return one logit per class."""
+        image = self.convolutions(torch.unflatten(x, -1, self.grid))
+        logits: Tensor = self.classifier(image.flatten(1))
+        return logits

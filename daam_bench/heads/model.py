@@ -1,0 +1,71 @@
+"""An attention module and the decoder as one classifier, and how many parameters each part trains."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from daam_bench.errors import ConfigError
+from daam_bench.heads.decoder import ConvolutionalDecoder
+
+
+@runtime_checkable
+class HasDensity(Protocol):
+    """An attention module that can show its density."""
+
+    def density(self, x: Tensor) -> Tensor:
+        """Return DA [batch, layer, feature]."""
+
+
+@dataclass(frozen=True)
+class ParameterCounts:
+    """Numbers of trainable parameters, weights and biases, each including the one before it."""
+
+    attention: int
+    with_decoder: int
+    with_classifier: int
+
+
+class AttentionClassifier(nn.Module):
+    """Class logits from the hidden states of all layers.
+
+    Args:
+        attention: maps [batch, layer, feature] to [batch, layer, feature'].
+        decoder: maps [batch, layer, feature'] to [batch, class].
+    """
+
+    def __init__(self, attention: nn.Module, decoder: ConvolutionalDecoder) -> None:
+        super().__init__()
+        self.attention = attention
+        self.decoder = decoder
+
+    def forward(self, x: Float[Tensor, "batch layer feature"]) -> Float[Tensor, "batch class"]:
+        """Return one logit per class."""
+        logits: Tensor = self.decoder(self.attention(x))
+        return logits
+
+    def density(self, x: Float[Tensor, "batch layer feature"]) -> Float[Tensor, "batch layer feature"]:
+        """Return the density that the attention gives to each layer and feature.
+
+        Raises:
+            ConfigError: if the attention has no density.
+        """
+        if not isinstance(self.attention, HasDensity):
+            raise ConfigError(
+                "this attention has no density",
+                where=type(self.attention).__name__,
+                remedy="Ask only variants with has_density for it.",
+            )
+        return self.attention.density(x)
+
+    def parameter_counts(self) -> ParameterCounts:
+        """Count the parameters that training changes; frozen ones are left out."""
+        attention = trainable(self.attention)
+        convolutions = trainable(self.decoder.convolutions)
+        return ParameterCounts(attention, attention + convolutions, trainable(self))
+
+
+def trainable(module: nn.Module) -> int:
+    """Return the number of parameters of a module that require gradients."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -1,0 +1,104 @@
+"""From the configuration to the jobs: every name is checked here, before anything runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from daam_bench.assets import ASSETS
+from daam_bench.config import Config, DatasetConfig, EncoderConfig, Experiment, TrainingConfig, training_of
+from daam_bench.datasets.registry import dataset_kind
+from daam_bench.errors import ConfigError, DataError, unknown_name
+from daam_bench.heads.presets import VARIANTS, find_variant
+
+RESOURCES = Path("resources")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One Snakemake training job: all folds and seeds of a variant on one cache."""
+
+    dataset: str
+    encoder: str
+    variant: str
+    seeds: tuple[int, ...]
+    training: TrainingConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a configuration asks for."""
+
+    datasets: dict[str, DatasetConfig]
+    encoders: dict[str, EncoderConfig]
+    caches: list[tuple[str, str]]
+    jobs: list[Job]
+    assets: list[str]
+
+    def variants_of(self, dataset: str, encoder: str) -> list[str]:
+        """Return the variants trained on one cache, in the order of the presets."""
+        return [job.variant for job in self.jobs if (job.dataset, job.encoder) == (dataset, encoder)]
+
+
+def make_plan(config: Config) -> Plan:
+    """Check all names and paths of a configuration and return its jobs.
+
+    Raises:
+        ConfigError: if a dataset, encoder, kind or variant is unknown, or modalities do not match.
+        DataError: if a dataset's or a model's files are missing and no asset provides them.
+    """
+    jobs = [job for experiment in config.experiments for job in _jobs(config, experiment)]
+    caches = [(e.dataset, e.encoder) for e in config.experiments]
+    datasets = {name: config.datasets[name] for name, _ in caches}
+    encoders = {name: config.encoders[name] for _, name in caches}
+    assets: list[str] = []
+    for section, name, path in [
+        *(("datasets", name, d.path) for name, d in datasets.items()),
+        *(("encoders", name, e.model) for name, e in encoders.items() if e.revision is None),
+    ]:
+        assets += _asset_of(f"{section}.{name}", path)
+    return Plan(datasets, encoders, caches, jobs, sorted(set(assets)))
+
+
+def _jobs(config: Config, experiment: Experiment) -> list[Job]:
+    where = f"experiments ({experiment.dataset} x {experiment.encoder})"
+    if experiment.dataset not in config.datasets:
+        raise unknown_name("dataset", experiment.dataset, config.datasets, where)
+    if experiment.encoder not in config.encoders:
+        raise unknown_name("encoder", experiment.encoder, config.encoders, where)
+    dataset = config.datasets[experiment.dataset]
+    kind = dataset_kind(dataset.kind, f"datasets.{experiment.dataset}.kind")
+    encoder = config.encoders[experiment.encoder]
+    if kind.modality != encoder.modality:
+        raise ConfigError(
+            "modality does not match",
+            where=where,
+            expected=f"an encoder of {kind.modality}",
+            found=f"{experiment.encoder!r} of {encoder.modality}",
+        )
+    wanted = list(VARIANTS) if experiment.variants == "all" else experiment.variants
+    for variant in wanted:
+        find_variant(variant, f"{where}.variants")
+    training = training_of(config, experiment)
+    return [
+        Job(experiment.dataset, experiment.encoder, variant, tuple(experiment.seeds), training)
+        for variant in VARIANTS
+        if variant in wanted
+    ]
+
+
+def _asset_of(where: str, path: str) -> list[str]:
+    """Return the asset that a path belongs to, or nothing if the path exists by itself."""
+    parts = Path(path).parts
+    if len(parts) > 1 and parts[0] == str(RESOURCES):
+        if parts[1] in ASSETS:
+            return [parts[1]]
+        if not Path(path).exists():
+            raise unknown_name("asset", parts[1], ASSETS, f"{where} ({path})")
+    if Path(path).exists():
+        return []
+    raise DataError(
+        "path does not exist",
+        where=where,
+        expected=f"a file or folder, or {RESOURCES}/ with one of {', '.join(sorted(ASSETS))}",
+        found=path,
+        remedy="Correct the path in the configuration; it is relative to the folder that snakemake runs in.",
+    )

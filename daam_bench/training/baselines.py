@@ -1,0 +1,56 @@
+"""Baselines that need no attention: what a reader compares the variants with."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from daam_bench.training.folds import Fold, Rows, hold_out
+
+
+@dataclass(frozen=True)
+class BaselineOutcome:
+    """Predicted classes of a fold's validation samples, and what was chosen on its training samples."""
+
+    predictions: Rows
+    note: str
+
+
+def predict_majority(labels: Rows, fold: Fold) -> BaselineOutcome:
+    """Predict the training split's most frequent class for every sample; the lower index wins a tie."""
+    most_frequent = int(np.bincount(labels[fold.train]).argmax())
+    predictions = np.full(len(fold.validation), most_frequent, dtype=np.int64)
+    return BaselineOutcome(predictions, f"class {most_frequent}")
+
+
+def predict_best_single_layer(
+    embeddings: npt.NDArray[np.floating], labels: Rows, fold: Fold, fraction: float, seed: int
+) -> BaselineOutcome:
+    """Logistic regression on one layer, chosen on a held-out part of the training split.
+
+    Args:
+        embeddings: the whole cache, [sample, layer, feature].
+        labels: class index of each sample.
+        fold: its training rows choose the layer and fit, its validation rows are predicted.
+        fraction: share of the training rows held out to choose the layer.
+        seed: of that division.
+    """
+    fitted, held_out = hold_out(fold.train, labels, fraction, seed)
+    scores = [
+        _logistic_regression(embeddings[fitted, layer], labels[fitted]).score(
+            embeddings[held_out, layer], labels[held_out]
+        )
+        for layer in range(embeddings.shape[1])
+    ]
+    best = int(np.argmax(scores))
+    model = _logistic_regression(embeddings[fold.train, best], labels[fold.train])
+    return BaselineOutcome(model.predict(embeddings[fold.validation, best]), f"layer {best + 1}")
+
+
+def _logistic_regression(features: npt.NDArray[np.floating], labels: Rows) -> Pipeline:
+    # C = 0.05: standardised features outnumber what a few thousand samples can fit without shrinkage.
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=300))
+    return model.fit(features, labels)

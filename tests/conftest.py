@@ -1,0 +1,64 @@
+"""What every test lives under: no network, no hub, few threads, shapes checked.
+
+The environment is set before anything imports torch or transformers, and sub-processes inherit it.
+"""
+
+import ipaddress
+import os
+import socket
+from typing import Any
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ |= {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MPLBACKEND": "Agg",
+}
+os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+
+# The shapes in signatures are checked at test time only: outside tests they cost nothing.
+install_import_hook(["daam_bench.heads", "daam_bench.encoders", "daam_bench.training"], "beartype.beartype")
+
+
+class NetworkRefused(OSError):
+    """A test tried to leave this machine."""
+
+
+def _check(host: object) -> None:
+    if host in (None, "", b"", "localhost", b"localhost"):
+        return
+    text = host.decode() if isinstance(host, bytes) else str(host)
+    try:
+        if ipaddress.ip_address(text.split("%")[0]).is_loopback:
+            return
+    except ValueError:
+        pass
+    raise NetworkRefused(f"tests run offline, but this one asks for {text!r}; use files in tmp_path")
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse connections and name look-ups beyond the loopback interface."""
+    lookup = socket.getaddrinfo
+
+    class Guarded(socket.socket):
+        def connect(self, address: Any) -> None:
+            if self.family != socket.AF_UNIX:
+                _check(address[0])
+            super().connect(address)
+
+        def connect_ex(self, address: Any) -> int:
+            if self.family != socket.AF_UNIX:
+                _check(address[0])
+            return super().connect_ex(address)
+
+    def guarded_lookup(host: Any, *args: Any, **kwargs: Any) -> Any:
+        _check(host)
+        return lookup(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "socket", Guarded)
+    monkeypatch.setattr(socket, "getaddrinfo", guarded_lookup)

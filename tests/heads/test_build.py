@@ -1,0 +1,140 @@
+"""The table of variants, the divisors, the decoder and the lazy package."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from daam_bench import heads
+from daam_bench.config import Protocol
+from daam_bench.errors import ConfigError
+from daam_bench.heads import (
+    VARIANTS,
+    AttentionClassifier,
+    ConvolutionalDecoder,
+    Variant,
+    build_model,
+    density_heads,
+    feature_heads,
+    find_variant,
+    grid_shape,
+)
+
+CORRECTED = Protocol.model_validate("corrected")
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [(24, 8), (40, 8), (16, 8), (12, 6), (8, 4), (6, 3), (4, 2), (7, 1), (2, 1), (1, 1)],
+)
+def test_density_heads_leave_two_layers_each(layers: int, expected: int) -> None:
+    assert density_heads(layers) == expected
+
+
+def test_requested_heads_must_divide() -> None:
+    assert density_heads(6, 6) == 6
+    with pytest.raises(ConfigError, match=r"a divisor of 24.*found 5"):
+        density_heads(24, 5)
+    with pytest.raises(ConfigError):
+        density_heads(24, 0)
+    with pytest.raises(ConfigError, match="layers"):
+        density_heads(0)
+
+
+@pytest.mark.parametrize(("features", "expected"), [(1024, 8), (384, 8), (14, 7), (11, 1)])
+def test_feature_heads(features: int, expected: int) -> None:
+    assert feature_heads(features) == expected
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [(1024, (32, 32)), (5120, (64, 80)), (512, (8, 64)), (384, (16, 24)), (13, (1, 13)), (1, (1, 1))],
+)
+def test_grid_shape(features: int, expected: tuple[int, int]) -> None:
+    assert grid_shape(features) == expected
+
+
+def test_decoder_lays_features_out_row_by_row() -> None:
+    decoder = ConvolutionalDecoder(layers=1, features=6, classes=6, channels=1)
+    identity = torch.zeros(1, 1, 3, 3)
+    identity[0, 0, 1, 2] = 1.0  # reads the neighbour on the right, zero beyond the edge
+    with torch.no_grad():
+        for index in (0, 2):
+            decoder.convolutions[index].load_state_dict({"weight": identity, "bias": torch.zeros(1)})
+        decoder.classifier.weight.copy_(torch.eye(6))
+    x = torch.tensor([[[1.0, 2, 3, 4, 5, 6]]])  # a 2 x 3 grid, shifted left twice
+    assert decoder(x).tolist() == [[3.0, 0, 0, 6.0, 0, 0]]
+    assert decoder(-x).tolist() == [[0.0] * 6]
+
+
+def test_decoder_starts_xavier_uniform_without_bias() -> None:
+    torch.manual_seed(0)
+    decoder = ConvolutionalDecoder(layers=5, features=35, classes=3, channels=7)
+    fans = {"convolutions.0": 9 * (5 + 7), "convolutions.2": 9 * (7 + 5), "classifier": 5 * 35 + 3}
+    state = decoder.state_dict()
+    for name, fan in fans.items():
+        bound = (6 / fan) ** 0.5
+        assert 0.9 * bound < state[f"{name}.weight"].abs().max() <= bound
+        assert state[f"{name}.bias"].eq(0).all()
+
+
+def test_unknown_variant_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"experiments: unknown variant 'daam_v3'.*'daam_v"):
+        find_variant("daam_v3", "experiments")
+    with pytest.raises(ConfigError, match="unknown variant"):
+        build_model("attention", 6, 7, 3, CORRECTED)
+
+
+def test_names_and_metadata_of_the_table() -> None:
+    assert list(VARIANTS) == [
+        *("mha", "mha_bn", "gqa", "lora_r4", "lora_r8", "lora_plus_r4", "lora_plus_r8"),
+        *("daam_v1", "daam_v2", "gqdaam", "mixture"),
+    ]
+    assert all(name == variant.name and variant.source for name, variant in VARIANTS.items())
+    assert len({variant.title for variant in VARIANTS.values()}) == len(VARIANTS)
+    assert {n: v.low_rank for n, v in VARIANTS.items() if v.low_rank} == {
+        **{"lora_r4": 4, "lora_r8": 8},
+        **{"lora_plus_r4": 4, "lora_plus_r8": 8},
+    }
+    assert [n for n, v in VARIANTS.items() if v.lora_plus] == ["lora_plus_r4", "lora_plus_r8"]
+
+
+def test_a_variant_of_ones_own_needs_no_entry() -> None:
+    four = Variant(
+        "daam_g4", "DAAM g=4", "daam_bench.heads.build:density", "", "", True, options={"heads": 4}
+    )
+    attention = build_model(four, 12, 7, 3, CORRECTED, decoder_channels=5).attention
+    assert attention.heads == 4
+
+
+@pytest.mark.parametrize("name", ["corrected", "paper"])
+def test_the_exponent_switch_reaches_the_density(name: str) -> None:
+    protocol = Protocol.model_validate(name)
+    x = torch.tensor([[[1.0], [3.0]]])
+    density = build_model("daam_v2", 2, 1, 3, protocol, decoder_channels=5).density(x)
+    exponent = {"corrected": -1 / 4, "paper": -1 / 8}[name]
+    torch.testing.assert_close(density.log(), torch.full_like(x, exponent), rtol=1e-4, atol=0)
+
+
+def test_asking_for_a_density_that_is_not_there() -> None:
+    model = AttentionClassifier(nn.Identity(), ConvolutionalDecoder(3, 7, 2, 5))
+    with pytest.raises(ConfigError, match="no density"):
+        model.density(torch.randn(2, 3, 7))
+
+
+def test_every_public_name_resolves() -> None:
+    assert {"DensityAdaptiveAttention", "build_model", "VARIANTS"} <= set(dir(heads))
+    assert all(getattr(heads, name).__class__ for name in dir(heads))
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = heads.Nothing
+
+
+def test_the_table_is_read_without_torch() -> None:
+    code = (
+        "import sys; from daam_bench.heads.presets import VARIANTS; "
+        "from daam_bench.heads import find_variant, density_heads; "
+        "sys.exit('torch' in sys.modules or len(VARIANTS) < 11)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,190 @@
+"""What every variant of the table must do; a new entry is tested on arrival."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from daam_bench.config import PROTOCOLS, Protocol
+from daam_bench.heads import VARIANTS, AttentionClassifier, build_model, parameter_counts
+from daam_bench.heads.model import HasDensity, trainable
+
+BATCH, LAYERS, FEATURES, CLASSES, CHANNELS = 5, 6, 22, 3, 7
+LAYERWISE = Protocol.model_validate("corrected")
+
+each_variant = pytest.mark.parametrize("variant", list(VARIANTS))
+each_protocol = pytest.mark.parametrize(
+    "protocol", [Protocol.model_validate(name) for name in PROTOCOLS], ids=list(PROTOCOLS)
+)
+# Between them these two take every branch of D1, D2 and D3.
+both_readings = pytest.mark.parametrize(
+    "protocol", [Protocol.model_validate(name) for name in ("paper", "released")], ids=["paper", "released"]
+)
+
+
+def build(variant: str, protocol: Protocol = LAYERWISE, seed: int = 0) -> AttentionClassifier:
+    torch.manual_seed(seed)
+    return build_model(variant, LAYERS, FEATURES, CLASSES, protocol, decoder_channels=CHANNELS)
+
+
+def shaken(variant: str, protocol: Protocol = LAYERWISE) -> AttentionClassifier:
+    """A model away from its initial point, where LoRA's B = 0 hides A."""
+    model = build(variant, protocol)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def sample(batch: int = BATCH) -> Tensor:
+    return torch.randn(batch, LAYERS, FEATURES, generator=torch.Generator().manual_seed(1))
+
+
+@each_variant
+@each_protocol
+def test_logits_and_attention_have_their_shapes(variant: str, protocol: Protocol) -> None:
+    model = build(variant, protocol)
+    assert model(sample()).shape == (BATCH, CLASSES)
+    assert model.attention(sample()).shape == (BATCH, LAYERS, model.attention.out_features)
+
+
+@each_variant
+def test_signatures_refuse_other_shapes(variant: str) -> None:
+    with pytest.raises(TypeCheckError, match="batch layer feature"):
+        build(variant)(sample()[0])
+
+
+@each_variant
+@pytest.mark.parametrize(("layers", "features"), [(1, 13), (2, 13), (7, 1), (13, 5)])
+def test_odd_sizes_train(variant: str, layers: int, features: int) -> None:
+    torch.manual_seed(0)
+    model = build_model(variant, layers, features, CLASSES, LAYERWISE, decoder_channels=CHANNELS)
+    logits = model(torch.randn(BATCH, layers, features))
+    logits.square().sum().backward()
+    assert logits.isfinite().all()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+@each_variant
+@each_protocol
+def test_gradients_reach_every_trainable_parameter_and_no_frozen_one(
+    variant: str, protocol: Protocol
+) -> None:
+    model = shaken(variant, protocol)
+    model(sample()).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            assert parameter.grad is None, name
+        # A key bias shifts all logits of a softmax alike: its gradient is zero by construction.
+        elif not name.endswith("key.bias"):
+            assert parameter.grad is not None and parameter.grad.abs().max() > 1e-7, name
+
+
+@each_variant
+def test_same_seed_same_weights_other_seed_others(variant: str) -> None:
+    first, again, other = (build(variant, seed=s).state_dict() for s in (3, 3, 4))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+@each_variant
+def test_a_sample_does_not_depend_on_its_batch(variant: str) -> None:
+    model = shaken(variant).eval()
+    x = sample()
+    alone = torch.cat([model(x[i : i + 1]) for i in range(BATCH)])
+    torch.testing.assert_close(model(x), alone, rtol=1e-4, atol=1e-5)
+
+
+@each_variant
+@pytest.mark.parametrize("kind", ["autocast", "parameters"])
+@pytest.mark.parametrize("values", ["usual", "constant", "zero", "large"])
+def test_bfloat16_stays_finite(variant: str, kind: str, values: str) -> None:
+    scale = {"usual": 1.0, "constant": 0.0, "zero": 0.0, "large": 1e4}[values]
+    x = (sample() * scale + (3.0 if values == "constant" else 0.0)).requires_grad_()
+    model = shaken(variant)
+    if kind == "parameters":
+        logits = model.bfloat16()(x.bfloat16())
+        assert logits.dtype == torch.bfloat16
+    else:
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(x)
+    logits.float().square().mean().backward()
+    assert logits.isfinite().all()
+    assert x.grad is not None and x.grad.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+@each_variant
+def test_states_survive_safetensors(variant: str, tmp_path: Path) -> None:
+    model, other = shaken(variant).eval(), build(variant, seed=9).eval()
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    other.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    assert torch.equal(model(sample()), other(sample()))
+
+
+@each_variant
+@each_protocol
+def test_counts_on_the_meta_device_are_those_of_the_model(variant: str, protocol: Protocol) -> None:
+    model = build(variant, protocol)
+    counts = parameter_counts(variant, LAYERS, FEATURES, CLASSES, protocol, decoder_channels=CHANNELS)
+    assert counts == model.parameter_counts()
+    assert counts.attention == trainable(model.attention)
+    assert counts.with_classifier == trainable(model)
+
+
+@each_variant
+def test_density_is_there_exactly_where_the_table_says(variant: str) -> None:
+    model = shaken(variant)
+    assert isinstance(model.attention, HasDensity) == VARIANTS[variant].has_density
+    if VARIANTS[variant].has_density:
+        density = model.density(sample())
+        assert density.shape == (BATCH, LAYERS, FEATURES)
+        assert density.min() >= 0 and density.max() <= 1
+
+
+@each_variant
+@both_readings
+def test_exports(variant: str, protocol: Protocol) -> None:
+    model = shaken(variant, protocol).eval()
+    exported = torch.export.export(model, (sample(),)).module()
+    torch.testing.assert_close(exported(sample()), model(sample()))
+
+
+@each_variant
+@both_readings
+@pytest.mark.usefixtures("unchecked")
+def test_compiles_as_one_graph(variant: str, protocol: Protocol) -> None:
+    torch.compiler.reset()
+    model = shaken(variant, protocol)
+    expected = model(sample())
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(sample()), expected)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@each_variant
+def test_replicas_stack_under_vmap(variant: str) -> None:
+    models, template, x = [shaken(variant), shaken(variant)], build(variant), sample()
+    with torch.no_grad():
+        for parameter in models[1].parameters():
+            parameter.mul_(1.1)
+    expected = torch.stack([model(x) for model in models])
+    parameters, buffers = torch.func.stack_module_state(models)
+
+    def forward(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
+        logits: Tensor = torch.func.functional_call(template, (parameters, buffers), (x,))
+        return logits
+
+    stacked = torch.vmap(forward, randomness="error")(parameters, buffers)
+    torch.testing.assert_close(stacked, expected, rtol=1e-4, atol=1e-5)
+
+
+@each_variant
+def test_no_grad_changes_nothing(variant: str) -> None:
+    model, x = shaken(variant).eval(), sample()
+    expected = model(x)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5)

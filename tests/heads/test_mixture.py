@@ -1,0 +1,99 @@
+"""Mixture of densities."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from daam_bench.heads import MixtureOfDensities
+
+
+def literal(mixture: MixtureOfDensities, x: Tensor) -> Tensor:
+    """Algorithms 2 to 4 as written: a product of densities, normalised."""
+    parts = []
+    for head, part in enumerate(x.chunk(mixture.heads, dim=1)):
+        product = torch.ones_like(part)
+        for m, c in zip(mixture.mean_offset[head], mixture.spread[head], strict=True):
+            z = (part - (part.mean(1, keepdim=True) + m)) / (part.var(1, keepdim=True) + 1e-8).sqrt()
+            product = product * torch.exp(-(z**2) / (2 * c**2)) / torch.sqrt(2 * math.pi * c**2)
+        parts.append(product / product.sum(1, keepdim=True).clamp_min(1e-8))
+    return torch.cat(parts, dim=1)
+
+
+def shaken(layers: int, features: int, heads: int, gaussians: int = 4) -> MixtureOfDensities:
+    torch.manual_seed(0)
+    mixture = MixtureOfDensities(layers, features, heads, gaussians)
+    with torch.no_grad():
+        mixture.mean_offset.normal_(std=0.3)
+        mixture.spread.uniform_(0.7, 2.0)
+    return mixture
+
+
+def test_equals_the_algorithm_as_written() -> None:
+    # Offsets are small against the spread of x, so that the sum is far above the algorithm's clamp.
+    mixture, x = shaken(6, 11, 2).double(), 50 * torch.randn(5, 6, 11, dtype=torch.float64)
+    torch.testing.assert_close(mixture.density(x), literal(mixture, x))
+    torch.testing.assert_close(mixture(x), x * literal(mixture, x) + x)
+
+
+def test_three_layers_by_hand() -> None:
+    mixture = MixtureOfDensities(3, 1, heads=1, gaussians=2)
+    with torch.no_grad():
+        mixture.spread.copy_(torch.tensor([[1.0, 0.5]]))
+    # z = -1, 0, 1 (unbiased variance 1); the exponents add up to -1/2 - 2 = -2.5 at the ends.
+    end = math.exp(-2.5)
+    expected = torch.tensor([[[end], [1.0], [end]]]) / (1 + 2 * end)
+    torch.testing.assert_close(mixture.density(torch.tensor([[[4.0], [5.0], [6.0]]])), expected)
+
+
+def test_sums_to_one_over_the_layers_of_a_head() -> None:
+    density = shaken(12, 7, 3).density(torch.randn(5, 12, 7))
+    torch.testing.assert_close(torch.unflatten(density, 1, (3, 4)).sum(2), torch.ones(5, 3, 7))
+
+
+def test_sixty_four_gaussians_do_not_underflow() -> None:
+    mixture, x = shaken(5, 3, 1, gaussians=64), torch.randn(2, 5, 3)
+    with torch.no_grad():
+        mixture.mean_offset.fill_(40.0)
+        mixture.spread.fill_(0.5)
+    density = mixture.density(x)
+    torch.testing.assert_close(density.sum(1), torch.ones(2, 3))
+    torch.autograd.backward(density.square().sum())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in mixture.parameters())
+    assert literal(mixture, x).eq(0).all()  # what it would be without logarithms
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_constant_input_is_shared_equally_with_finite_gradients(dtype: torch.dtype) -> None:
+    mixture = shaken(5, 3, 1).to(dtype)
+    x = torch.full((2, 5, 3), 7.0, dtype=dtype, requires_grad=True)
+    density = mixture.density(x)
+    torch.testing.assert_close(density, torch.full_like(x, 0.2))
+    mixture(x).sum().backward()
+    assert x.grad is not None and x.grad.isfinite().all()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in mixture.parameters())
+
+
+def test_a_single_layer_has_all_the_density() -> None:
+    mixture, x = shaken(1, 3, 1), torch.randn(2, 1, 3)
+    torch.testing.assert_close(mixture.density(x), torch.ones_like(x))
+    torch.testing.assert_close(mixture(x), 2 * x)
+
+
+def test_a_spread_of_zero_stays_finite() -> None:
+    mixture = shaken(6, 3, 2)
+    with torch.no_grad():
+        mixture.spread.zero_()
+    output = mixture(torch.randn(2, 6, 3))
+    output.sum().backward()
+    assert output.isfinite().all()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in mixture.parameters())
+
+
+def test_initial_values() -> None:
+    torch.manual_seed(0)
+    mixture = MixtureOfDensities(24, 13, gaussians=1009)
+    logarithm = mixture.spread.detach().log()
+    assert mixture.mean_offset.shape == (8, 1009) and mixture.mean_offset.eq(0).all()
+    assert abs(float(logarithm.mean())) < 0.05 and abs(float(logarithm.std()) - 1) < 0.05

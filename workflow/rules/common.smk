@@ -1,0 +1,88 @@
+# The checked plan, and what the rules ask of it. A wrong configuration stops here, before any job.
+import json
+
+from snakemake.exceptions import WorkflowError
+
+from daam_bench.analysis.names import figure_names, table_names
+from daam_bench.assets import ASSETS
+from daam_bench.config import parse_config
+from daam_bench.errors import DaamBenchError
+from daam_bench.fingerprint import source_fingerprint
+from daam_bench.heads.presets import VARIANTS
+from daam_bench.plan import make_plan
+from daam_bench.training.names import BASELINES
+
+try:
+    CONFIG = parse_config(config, "the configuration")
+    PLAN = make_plan(CONFIG)
+except DaamBenchError as error:
+    raise WorkflowError(str(error)) from None
+
+JOBS = {(job.dataset, job.encoder, job.variant): job for job in PLAN.jobs}
+
+
+wildcard_constraints:
+    asset="|".join(ASSETS),
+    dataset="|".join(PLAN.datasets),
+    encoder="|".join(PLAN.encoders),
+    variant="|".join([*VARIANTS, *BASELINES]),
+
+
+def asset_marker(path):
+    """Return the file that says that the asset of a path was fetched, if it belongs to one."""
+    parts = path.split("/")
+    if parts[0] == "resources" and len(parts) > 1 and parts[1] in ASSETS:
+        return [f"resources/{parts[1]}.json"]
+    return []
+
+
+def extraction_spec(wildcards):
+    """Return the job of one cache as JSON."""
+    dataset, encoder = PLAN.datasets[wildcards.dataset], PLAN.encoders[wildcards.encoder]
+    spec = {
+        "dataset": wildcards.dataset,
+        "dataset_kind": dataset.kind,
+        "encoder_name": wildcards.encoder,
+        "encoder": encoder.model_dump(mode="json"),
+        "cache": CONFIG.cache.model_dump(mode="json"),
+    }
+    return json.dumps(spec)
+
+
+def training_spec(wildcards):
+    """Return the job of one variant, or one baseline, on one cache as JSON."""
+    pair = (wildcards.dataset, wildcards.encoder)
+    job = JOBS.get((*pair, wildcards.variant)) or next(j for j in PLAN.jobs if (j.dataset, j.encoder) == pair)
+    spec = {
+        "dataset": wildcards.dataset,
+        "encoder": wildcards.encoder,
+        "variant": wildcards.variant,
+        "seeds": [0] if wildcards.variant in BASELINES else list(job.seeds),
+        "folds": PLAN.datasets[wildcards.dataset].folds.model_dump(mode="json"),
+        "training": job.training.model_dump(mode="json"),
+        "protocol": CONFIG.protocol.model_dump(mode="json"),
+    }
+    return json.dumps(spec)
+
+
+def all_records():
+    """Return the finished lists of every variant and baseline of the plan."""
+    return [
+        f"results/runs/{dataset}/{encoder}/{variant}/finished.json"
+        for dataset, encoder in PLAN.caches
+        for variant in [*BASELINES, *PLAN.variants_of(dataset, encoder)]
+    ]
+
+
+def all_manifests():
+    """Return the manifests of every cache of the plan."""
+    return [f"results/embeddings/{dataset}/{encoder}/manifest.json" for dataset, encoder in PLAN.caches]
+
+
+def all_figures():
+    """Return every picture of the plan."""
+    names = []
+    for dataset, encoder in PLAN.caches:
+        densities = [v for v in PLAN.variants_of(dataset, encoder) if VARIANTS[v].has_density]
+        names += figure_names(dataset, encoder, densities)
+    return [f"results/figures/{name}" for name in names]

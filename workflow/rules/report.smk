@@ -1,0 +1,83 @@
+# Stage 3: tables, figures and one page that has them all.
+
+
+rule write_tables:
+    input:
+        all_records(),
+    output:
+        report(
+            expand("results/tables/{name}", name=table_names()),
+            caption="../report/tables.rst",
+            category="Tables",
+        ),
+    params:
+        source=source_fingerprint("analysis", "records.py"),
+    log:
+        "results/logs/write_tables.log",
+    benchmark:
+        "results/benchmarks/write_tables.tsv"
+    message:
+        "Writing the tables"
+    shell:
+        "daam-bench step write-tables {input:q} --output results/tables --log {log:q}"
+
+
+rule write_figures:
+    input:
+        all_records(),
+    output:
+        report(all_figures(), caption="../report/figures.rst", category="Figures"),
+    params:
+        source=source_fingerprint("analysis", "records.py"),
+    log:
+        "results/logs/write_figures.log",
+    benchmark:
+        "results/benchmarks/write_figures.tsv"
+    message:
+        "Drawing the figures"
+    shell:
+        "daam-bench step write-figures {input:q} --output results/figures --log {log:q}"
+
+
+rule write_report:
+    input:
+        rules.write_tables.output,
+        rules.write_figures.output,
+        records=all_records(),
+        manifests=all_manifests(),
+    output:
+        "results/report.html",
+    params:
+        spec=json.dumps(
+            {
+                "title": CONFIG.title,
+                "notes": CONFIG.notes,
+                "protocol": CONFIG.protocol.model_dump(mode="json"),
+                "records": all_records(),
+                "manifests": all_manifests(),
+            }
+        ),
+        source=source_fingerprint("analysis", "records.py"),
+    log:
+        "results/logs/write_report.log",
+    benchmark:
+        "results/benchmarks/write_report.tsv"
+    message:
+        "Writing the report"
+    shell:
+        "daam-bench step write-report {output:q} --spec {params.spec:q} --log {log:q}"
+
+
+rule tables:
+    input:
+        rules.write_tables.output,
+
+
+rule figures:
+    input:
+        rules.write_figures.output,
+
+
+rule report:
+    input:
+        rules.write_report.output,
