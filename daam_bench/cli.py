@@ -92,7 +92,9 @@ def parameters(
     switches = Protocol.model_validate(protocol.value)
     rows = []
     for name in VARIANTS:
-        counts = parameter_counts(name, layers, features, classes, switches, decoder_channels)
+        counts = parameter_counts(
+            name, layers, features, classes, switches, decoder_channels=decoder_channels
+        )
         rows.append(
             {
                 "variant": name,
@@ -125,6 +127,18 @@ def cache_info(
             typer.echo(f"{key.replace('_', ' ')}: " + ", ".join(f"{k} {v}" for k, v in value.items()))
         else:
             typer.echo(f"{key.replace('_', ' ')}: {value}")
+
+
+@app.command()
+def schema(output: Annotated[Path | None, typer.Option(help="file to write instead")] = None) -> None:
+    """Print the JSON schema of the configuration, for editors that check YAML."""
+    from daam_bench.config import Config
+
+    text = json.dumps(Config.model_json_schema(), indent=1)
+    if output is None:
+        typer.echo(text)
+    else:
+        output.write_text(text + "\n", encoding="utf-8")
 
 
 @app.command()

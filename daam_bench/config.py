@@ -4,7 +4,7 @@ What to compute lives here; threads, memory and folders do not. Imports neither 
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -240,6 +240,6 @@ def _keys_at(model: Any, path: tuple[int | str, ...]) -> list[str]:
     for part in path:
         if isinstance(model, type) and issubclass(model, BaseModel):
             model = model.model_fields[str(part)].annotation
-        arguments = [a for a in getattr(model, "__args__", ()) if isinstance(a, type)]
-        model = next((a for a in arguments if issubclass(a, BaseModel)), model)
+        else:  # a mapping or list: go on with what it holds
+            model = get_args(model)[-1]
     return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

@@ -59,7 +59,7 @@ class RunRecord(BaseModel):
     parameters_with_classifier: int | None = None
     parameter_ranges: dict[str, tuple[float, float]] = Field(
         default_factory=dict,
-        description="(min, max) after training of mean_offset and scaled_variance (density variants)",
+        description="(min, max) after training of mean_offset, scaled_variance, spread (density variants)",
     )
     protocol: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)

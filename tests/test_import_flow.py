@@ -13,13 +13,14 @@ PACKAGE = Path(__file__).parent.parent / "daam_bench"
 FLOW = (
     ("",),
     ("errors",),
-    ("records", "fingerprint", "environment", "assets"),
+    ("records", "fingerprint", "environment", "assets", "locks"),
     ("config",),
     ("datasets", "encoders", "heads"),
     ("plan",),
     ("cache",),
     ("training",),
     ("analysis",),
+    ("steps",),
     ("cli",),
 )
 LONGEST_MODULE = 400
@@ -33,8 +34,8 @@ def import_graph(package: Path) -> Graph:
     for module, path in files.items():
         base = module if path.name == "__init__.py" else module.rpartition(".")[0]
         names = _imported_names(ast.parse(path.read_text(encoding="utf-8")), base)
-        targets = {_nearest(name, set(files)) for name in names}
-        graph[module] = targets - {None, module}  # type: ignore[assignment]
+        targets = {target for name in names if (target := _nearest(name, set(files)))}
+        graph[module] = targets - {module}
     return graph
 
 
@@ -106,7 +107,7 @@ def modules_below(room: str) -> list[str]:
 
 def loaded_by(modules: list[str]) -> set[str]:
     """Return the top-level packages that a fresh interpreter holds after importing modules."""
-    code = f"import sys, {', '.join(modules)}; print(*{{m.partition('.')[0] for m in sys.modules}})"
+    code = f"import {', '.join(['sys', *modules])}; print(*{{m.partition('.')[0] for m in sys.modules}})"
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PACKAGE.parent)
     assert result.returncode == 0, result.stderr

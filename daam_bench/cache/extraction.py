@@ -1,5 +1,7 @@
 """Run a frozen encoder over a dataset once and fill a cache; what is there already is kept."""
 
+import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from daam_bench.config import CacheConfig, EncoderConfig
 from daam_bench.datasets.registry import dataset_kind
 from daam_bench.encoders.base import Encoder, load_encoder
 from daam_bench.errors import DataError
+from daam_bench.records import write_atomically
 
 # Larger batches gain nothing on a CPU and cost memory; lengths are sorted, so few positions are padding.
 _POSITIONS_PER_BATCH = 2048
@@ -46,15 +49,18 @@ class Chunk:
     quarantined: dict[str, str]
 
 
-def extract_embeddings(spec: ExtractionSpec, samples: pd.DataFrame, folder: Path, progress: Progress) -> Path:
-    """Fill the cache of one dataset and encoder below `folder` and return the store's path.
+def extract_embeddings(
+    spec: ExtractionSpec, samples: pd.DataFrame, manifest: Path, progress: Progress
+) -> None:
+    """Fill the cache of one dataset and encoder, then write its manifest.
 
-    The store is named after its identity, so another model or other samples never meet the same files.
+    The store lies beside the manifest and is named after its identity, so another model or other samples
+    never meet the same files.
 
     Args:
         spec: what to compute.
         samples: table from `datasets.listing.list_samples`.
-        folder: where stores of this dataset and encoder lie.
+        manifest: written last; it names the store and everything that it was made from.
         progress: shows samples per second and time left.
 
     Raises:
@@ -64,25 +70,25 @@ def extract_embeddings(spec: ExtractionSpec, samples: pd.DataFrame, folder: Path
     encoder = load_encoder(spec.encoder_name, spec.encoder)
     identity = _identity(spec, encoder, samples)
     layout = _layout(spec, encoder, samples, identity)
-    ending = {"zarr": "zarr", "hdf5": "h5"}[spec.cache.format]
-    path = folder / f"{identity.digest[:12]}.{ending}"
-    with CacheWriter(path, spec.cache.format, layout, identity) as writer:
+    with CacheWriter(manifest.parent, spec.cache.format, layout, identity) as writer:
         missing = writer.missing_chunks()
-        rows_missing = sum(len(range(*layout.rows_of(i).indices(len(samples)))) for i in missing)
-        task = progress.add_task(f"{spec.dataset} x {spec.encoder_name}", total=rows_missing)
+        count = sum(len(samples.iloc[layout.rows_of(index)]) for index in missing)
+        task = progress.add_task(f"{spec.dataset} x {spec.encoder_name}", total=count)
         start = perf_counter()
         for index in missing:
             part = samples.iloc[layout.rows_of(index)]
             chunk = encode_chunk(encoder, part)
-            block = chunk.block.astype(spec.cache.dtype)
-            writer.write_chunk(index, block, chunk.lengths, chunk.quarantined)
+            writer.write_chunk(
+                index, chunk.block.astype(spec.cache.dtype), chunk.lengths.tolist(), chunk.quarantined
+            )
             progress.advance(task, len(part))
         seconds = perf_counter() - start
-        measurements: dict[str, Any] = {"batching_difference": batching_difference(encoder, samples)}
-        if rows_missing:
-            measurements |= {"extracted_samples": rows_missing, "samples_per_second": rows_missing / seconds}
-        writer.finish(measurements)
-    return path
+        logging.info("%d samples in %.1f s, %d chunks were there", count, seconds, layout.chunks - len(missing))
+        measured: dict[str, Any] = {"batching_difference": batching_difference(encoder, samples)}
+        if count:
+            measured |= {"extracted_samples": count, "samples_per_second": count / seconds}
+        facts = writer.finish() | {"measurements": measured}
+    write_atomically(manifest, (json.dumps(facts, indent=1) + "\n").encode())
 
 
 def encode_chunk(encoder: Encoder, samples: pd.DataFrame) -> Chunk:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging as hub_logging
 
 from daam_bench.config import EncoderConfig
 from daam_bench.encoders.hidden_states import LayerPooler
@@ -19,6 +20,7 @@ class TextEncoder:
     """Tokenizer and transformer; the mean is over all tokens that are not padding, special ones included."""
 
     def __init__(self, config: EncoderConfig) -> None:
+        hub_logging.disable_progress_bar()
         common: dict[str, Any] = {"revision": config.revision, "trust_remote_code": False}
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(config.model, **common)

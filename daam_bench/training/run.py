@@ -91,8 +91,8 @@ def _open_bench(path: Path, rule: FoldRule) -> Bench:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     values = cache.load()
     usable = np.flatnonzero(np.isfinite(values).all(axis=(1, 2)))
-    labels = np.asarray(cache.labels, dtype=np.int64)[usable]
-    groups, splits = ([names[i] for i in usable] for names in (cache.groups, cache.splits))
+    labels = np.asarray(cache.layout.labels, dtype=np.int64)[usable]
+    groups, splits = ([names[i] for i in usable] for names in (cache.layout.groups, cache.layout.splits))
     folds = deal_folds(labels, groups, splits, rule)
     embeddings = torch.from_numpy(values[usable].astype(np.float32)).to(device)
     return Bench(cache, embeddings, labels, folds, device, usable)
@@ -142,7 +142,7 @@ def _run_one(spec: TrainingSpec, bench: Bench, fold: Fold, seed: int, folder: Pa
     )
     frame = pd.DataFrame(
         {
-            "sample_id": [bench.cache.sample_ids[bench.usable[row]] for row in fold.validation],
+            "sample_id": [bench.cache.layout.sample_ids[bench.usable[row]] for row in fold.validation],
             "label": validation,
             "prediction": predictions,
         }
@@ -173,9 +173,10 @@ def _train_variant(
         split = Split(fitted, held_out, fold.validation)
     classes = len(bench.cache.class_names)
     torch.manual_seed(seed)
-    model = build_model(
-        spec.variant, *bench.embeddings.shape[1:], classes, spec.protocol, spec.training.decoder_channels
-    ).to(bench.device)
+    layers, features = bench.embeddings.shape[1:]
+    channels = spec.training.decoder_channels
+    model = build_model(spec.variant, layers, features, classes, spec.protocol, decoder_channels=channels)
+    model = model.to(bench.device)
     outcome = train_replica(
         model,
         bench.embeddings,
@@ -224,7 +225,7 @@ def mean_density(
 
 def _ranges(model: AttentionClassifier) -> dict[str, tuple[float, float]]:
     """Return min and max of each density parameter after training, by its name."""
-    wanted = ("mean_offset", "scaled_variance")
+    wanted = ("mean_offset", "scaled_variance", "spread")
     return {
         name.rsplit(".", 1)[-1]: (float(values.min()), float(values.max()))
         for name, values in model.attention.named_parameters()

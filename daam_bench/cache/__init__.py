@@ -1,0 +1,1 @@
+"""The embedding cache: pooled layers of every sample, written once, verified on every read."""

@@ -1,0 +1,73 @@
+"""What determines a cache's numbers, and how to name what differs."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from daam_bench.errors import CacheError
+
+# Raise it when extraction or the stored layout changes any number: older caches are then made anew.
+SCHEMA_VERSION = 1
+
+_SAMPLE_COLUMNS = ("sample_id", "label", "group", "split", "content_sha256")
+
+
+class CacheIdentity(BaseModel):
+    """Everything that determines a cache's numbers; two equal identities have equal caches."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int
+    dataset: str
+    encoder: dict[str, str | None]
+    stored_dtype: str
+    samples: str
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of the identity in canonical JSON."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def differences(self, other: "CacheIdentity") -> list[str]:
+        """Return one line for each field that differs, with both values."""
+        mine, theirs = _flatten(self), _flatten(other)
+        return [
+            f"{key}: {mine.get(key, 'absent')} here, {theirs.get(key, 'absent')} there"
+            for key in sorted(mine | theirs)
+            if mine.get(key) != theirs.get(key)
+        ]
+
+
+def _flatten(identity: CacheIdentity) -> dict[str, object]:
+    fields = identity.model_dump(mode="json")
+    encoder = fields.pop("encoder")
+    return fields | {f"encoder.{key}": value for key, value in encoder.items()}
+
+
+def digest_of_samples(samples: pd.DataFrame) -> str:
+    """Return the sha256 over the ordered ids, labels, groups, splits and content hashes."""
+    digest = hashlib.sha256()
+    for row in samples[list(_SAMPLE_COLUMNS)].itertuples(index=False):
+        digest.update(json.dumps([str(value) for value in row]).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def hash_files(folder: Path, *patterns: str) -> str:
+    """Return the sha256 over names and contents of the files of a folder that match any pattern.
+
+    Raises:
+        CacheError: if no file matches.
+    """
+    files = sorted({file for pattern in patterns for file in folder.glob(pattern)})
+    if not files:
+        raise CacheError("no files to identify", where=folder, expected=" or ".join(patterns))
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as handle:
+            content = hashlib.file_digest(handle, "sha256").hexdigest()
+        digest.update(f"{file.relative_to(folder)} {content}\n".encode())
+    return digest.hexdigest()

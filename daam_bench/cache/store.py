@@ -1,0 +1,149 @@
+"""The contract of a store: one array of embeddings in chunks, with labels beside it."""
+
+import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from daam_bench.errors import unknown_name
+
+Block = npt.NDArray[np.floating]
+
+_FORMATS = {
+    "zarr": ("daam_bench.cache.zarr_store:ZarrStore", ".zarr"),
+    "hdf5": ("daam_bench.cache.hdf5_store:Hdf5Store", ".h5"),
+}
+
+
+@dataclass(frozen=True)
+class CacheLayout:
+    """Shape, labels and attributes of a cache.
+
+    Attributes:
+        samples, layers, features: shape of `embeddings`.
+        dtype: float32 or float16.
+        rows_per_chunk: samples in one chunk; the last chunk may have fewer.
+        sample_ids, labels, splits, groups: one entry a sample.
+        attributes: JSON values that describe the data.
+    """
+
+    samples: int
+    layers: int
+    features: int
+    dtype: str
+    rows_per_chunk: int
+    sample_ids: list[str]
+    labels: list[int]
+    splits: list[str]
+    groups: list[str]
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(samples, layers, features)."""
+        return self.samples, self.layers, self.features
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunks."""
+        return -(-self.samples // self.rows_per_chunk)
+
+    def rows_of(self, chunk: int) -> slice:
+        """Return the rows of a chunk."""
+        start = chunk * self.rows_per_chunk
+        return slice(start, min(start + self.rows_per_chunk, self.samples))
+
+
+class EmbeddingStore(ABC):
+    """One cache on disk in one format; readable by other programs without this package.
+
+    Variables: `embeddings` [sample, layer, feature] and the coordinates sample, layer, label, split, group,
+    length. A row that was never written reads as NaN, never as zeros.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    @abstractmethod
+    def create(cls, path: Path, layout: CacheLayout) -> Self:
+        """Create an empty store, open for writing; it is durable when this returns."""
+
+    @classmethod
+    @abstractmethod
+    def open(cls, path: Path, writable: bool = False) -> Self:
+        """Open an existing store.
+
+        Raises:
+            CacheError: if there is none, or it is not of this format.
+        """
+
+    @abstractmethod
+    def layout(self) -> CacheLayout:
+        """Return shape, labels and attributes as stored."""
+
+    @abstractmethod
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Return the number of positions that each sample was pooled over; -1 where it has no result."""
+
+    @abstractmethod
+    def write_chunk(self, index: int, block: Block) -> None:
+        """Write one whole chunk; it is durable when this returns."""
+
+    @abstractmethod
+    def read_chunk(self, index: int) -> Block:
+        """Read one chunk and check its checksum.
+
+        Raises:
+            CacheError: naming the file and the chunk, if it is missing or damaged.
+        """
+
+    @abstractmethod
+    def write_summary(self, lengths: npt.NDArray[np.int64], attributes: dict[str, Any]) -> None:
+        """Write the lengths and further attributes, once all chunks are there; durable when it returns."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the files."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def store_class(name: str) -> type[EmbeddingStore]:
+    """Return the class of a format.
+
+    Raises:
+        ConfigError: naming the formats, if it is unknown.
+    """
+    if name not in _FORMATS:
+        raise unknown_name("cache format", name, _FORMATS)
+    found: type[EmbeddingStore] = resolve_name(_FORMATS[name][0])
+    return found
+
+
+def file_ending(name: str) -> str:
+    """Return the ending of a format's files, `.zarr` or `.h5`."""
+    return _FORMATS[name][1]
+
+
+def rows_per_chunk(layers: int, features: int, dtype: str, mebibytes: float) -> int:
+    """Return how many samples fit into a chunk of a size in MiB; at least one."""
+    return max(1, int(mebibytes * 2**20) // (layers * features * np.dtype(dtype).itemsize))
+
+
+def sync(path: Path) -> None:
+    """Make a file, or the entries of a folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

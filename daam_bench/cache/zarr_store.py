@@ -1,0 +1,127 @@
+"""Zarr v3: one chunk is one file of raw values with a crc32c at its end."""
+
+from pathlib import Path
+from typing import Any, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.codecs import BytesCodec, Crc32cCodec
+from zarr.dtype import VariableLengthUTF8
+
+from daam_bench.cache.store import Block, CacheLayout, EmbeddingStore, sync
+from daam_bench.errors import CacheError
+
+_CHECKED: dict[str, Any] = {"serializer": BytesCodec(), "compressors": Crc32cCodec()}
+
+
+class ZarrStore(EmbeddingStore):
+    """A Zarr v3 group."""
+
+    def __init__(self, path: Path, group: zarr.Group) -> None:
+        super().__init__(path)
+        self.group = group
+        self.embeddings = cast("zarr.Array[Any]", group["embeddings"])
+
+    @classmethod
+    def create(cls, path: Path, layout: CacheLayout) -> Self:
+        """Create an empty store, open for writing; it is durable when this returns."""
+        group = zarr.create_group(store=path, zarr_format=3, attributes=layout.attributes)
+        group.create_array(
+            "embeddings",
+            shape=layout.shape,
+            chunks=(layout.rows_per_chunk, layout.layers, layout.features),
+            dtype=layout.dtype,
+            fill_value=np.nan,
+            dimension_names=("sample", "layer", "feature"),
+            attributes={"coordinates": "label split group length"},
+            **_CHECKED,
+        )
+        for name, texts in _texts(layout).items():
+            array = group.create_array(
+                name, shape=(layout.samples,), dtype=VariableLengthUTF8(), dimension_names=("sample",),
+                compressors=Crc32cCodec(),
+            )
+            array[:] = np.array(texts, dtype=np.dtypes.StringDType())
+        numbers = {"label": ("sample", layout.labels), "layer": ("layer", range(1, layout.layers + 1))}
+        numbers["length"] = ("sample", [-1] * layout.samples)
+        for name, (dimension, values) in numbers.items():
+            data = np.asarray(values, dtype=np.int64)
+            group.create_array(name, data=data, dimension_names=(dimension,), **_CHECKED)
+        for file in [*path.rglob("*"), path]:
+            sync(file)
+        return cls(path, group)
+
+    @classmethod
+    def open(cls, path: Path, writable: bool = False) -> Self:
+        """Open an existing store."""
+        try:
+            group = zarr.open_group(store=path, mode="r+" if writable else "r", zarr_format=3)
+            return cls(path, group)
+        except (FileNotFoundError, KeyError, ValueError) as error:
+            raise CacheError(f"no Zarr cache can be opened ({error})", where=path) from None
+
+    def layout(self) -> CacheLayout:
+        """Return shape, labels and attributes as stored."""
+        samples, layers, features = self.embeddings.shape
+        texts = {name: self._read(name).tolist() for name in ("sample", "split", "group")}
+        return CacheLayout(
+            samples=samples,
+            layers=layers,
+            features=features,
+            dtype=str(self.embeddings.dtype),
+            rows_per_chunk=self.embeddings.chunks[0],
+            sample_ids=texts["sample"],
+            labels=self._read("label").tolist(),
+            splits=texts["split"],
+            groups=texts["group"],
+            attributes=dict(self.group.attrs),
+        )
+
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Return the number of positions that each sample was pooled over."""
+        return self._read("length")
+
+    def write_chunk(self, index: int, block: Block) -> None:
+        """Write one whole chunk; it is durable when this returns."""
+        start = index * self.embeddings.chunks[0]
+        self.embeddings[start : start + len(block)] = block
+        file = self._chunk_file(index)
+        for path in (file, file.parent, file.parent.parent, file.parent.parent.parent):
+            sync(path)
+
+    def read_chunk(self, index: int) -> Block:
+        """Read one chunk and check its checksum."""
+        file = self._chunk_file(index)
+        if not file.exists():
+            raise CacheError(f"chunk {index} is missing", where=file, remedy="Run snakemake to extract it again.")
+        start = index * self.embeddings.chunks[0]
+        try:
+            return np.asarray(self.embeddings[start : start + self.embeddings.chunks[0]])
+        except (ValueError, OSError) as error:
+            raise CacheError(
+                f"chunk {index} is damaged ({error})", where=file, remedy="Run snakemake to extract it again."
+            ) from None
+
+    def write_summary(self, lengths: npt.NDArray[np.int64], attributes: dict[str, Any]) -> None:
+        """Write the lengths and further attributes; durable when it returns."""
+        cast("zarr.Array[Any]", self.group["length"])[:] = lengths
+        self.group.attrs.update(attributes)
+        for file in [*(self.path / "length").rglob("*"), self.path / "zarr.json", self.path]:
+            sync(file)
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+    def _read(self, name: str) -> npt.NDArray[Any]:
+        try:
+            return np.asarray(cast("zarr.Array[Any]", self.group[name])[:])
+        except (KeyError, ValueError, OSError) as error:
+            raise CacheError(f"{name} is damaged ({error})", where=self.path) from None
+
+    def _chunk_file(self, index: int) -> Path:
+        return self.path / "embeddings" / "c" / str(index) / "0" / "0"
+
+
+def _texts(layout: CacheLayout) -> dict[str, list[str]]:
+    return {"sample": layout.sample_ids, "split": layout.splits, "group": layout.groups}

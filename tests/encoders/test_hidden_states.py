@@ -1,0 +1,70 @@
+"""Every architecture: pooled layers equal one plain unbatched forward, whatever the batch."""
+
+import pytest
+import torch
+from transformers import (
+    BertConfig,
+    BertModel,
+    LlamaConfig,
+    LlamaModel,
+    PreTrainedModel,
+)
+
+from daam_bench.encoders.hidden_states import LayerPooler
+from daam_bench.encoders.pooling import masked_mean
+from daam_bench.errors import EncoderError
+
+SMALL = {"hidden_size": 24, "intermediate_size": 37, "num_hidden_layers": 5, "num_attention_heads": 4}
+MODELS = {
+    "bert": lambda: BertModel(BertConfig(vocab_size=53, **SMALL)),
+    "llama": lambda: LlamaModel(LlamaConfig(vocab_size=53, **SMALL)),
+}
+
+
+def build(name) -> PreTrainedModel:
+    torch.manual_seed(7)
+    return MODELS[name]().eval()
+
+
+def padded(rows):
+    longest = max(len(row) for row in rows)
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    mask = torch.zeros(len(rows), longest, dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row
+        mask[i, : len(row)] = 1
+    return {"input_ids": ids, "attention_mask": mask}, mask.bool()
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("composition", [(1,), (1, 2), (31, 1, 7), (3, 3, 3), (31, 29, 2, 1, 1)])
+def test_batches_equal_plain_single_forwards(name, composition):
+    model = build(name)
+    rows = [torch.randint(1, 53, (length,)) for length in composition]
+    pooler = LayerPooler(model, 5)
+    pooler.calibrate(*padded([torch.arange(1, 8), torch.arange(1, 4)]))
+    found = pooler.pool(*padded(rows))
+    for row, pooled in zip(rows, found, strict=True):
+        with torch.inference_mode():
+            states = model(input_ids=row[None], output_hidden_states=True).hidden_states
+        expected = torch.stack([state[0].mean(dim=0) for state in states[1:]])
+        scale = expected.square().mean(dim=1, keepdim=True).sqrt()
+        assert ((pooled - expected).abs() / scale).max() < 1e-5
+
+
+@pytest.mark.parametrize(("name", "normalised"), [("bert", False), ("llama", True)])
+def test_what_the_last_layer_is_is_found_out(name, normalised):
+    pooler = LayerPooler(build(name), 5)
+    pooler.calibrate(*padded([torch.arange(1, 8)]))
+    assert pooler.last_is_normalised is normalised
+
+
+def test_masked_mean_ignores_padding_even_when_it_is_nan():
+    states = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [float("nan"), 0.0]]])
+    found = masked_mean(states, torch.tensor([[True, True, False]]))
+    assert found.tolist() == [[2.0, 4.0]]
+
+
+def test_model_without_such_layers_is_refused():
+    with pytest.raises(EncoderError, match="7 layers"):
+        LayerPooler(build("bert"), 7)

@@ -1,0 +1,96 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from daam_bench.config import PROTOCOLS, Config, Protocol, load_config, parse_config, training_of
+from daam_bench.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+
+
+def embedded():
+    return yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def test_embedded_default_is_valid():
+    config = load_config(ROOT / "config.yaml")
+    assert config.experiments[0].dataset in config.datasets
+    assert config.protocol.name == "corrected"
+
+
+def test_unknown_key_is_named_with_the_nearest_valid_one():
+    data = embedded()
+    data["training"]["epoch"] = 3
+    with pytest.raises(ConfigError, match=r"training.epoch: unknown key 'epoch'.*'epochs'"):
+        parse_config(data)
+
+
+def test_unknown_key_inside_a_named_dataset_offers_the_keys_of_datasets():
+    data = embedded()
+    data["datasets"]["vader"]["pth"] = "x"
+    with pytest.raises(ConfigError, match=r"datasets\.vader\.pth: unknown key 'pth'.*'path'"):
+        parse_config(data)
+
+
+def test_value_out_of_range_is_named_with_what_was_found():
+    data = embedded()
+    data["training"]["epochs"] = 0
+    with pytest.raises(ConfigError, match=r"training\.epochs: .*found '0'"):
+        parse_config(data)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_protocol_name_sets_every_switch(name):
+    assert Protocol.model_validate(name).model_dump() == PROTOCOLS[name] | {"name": name}
+
+
+def test_one_switch_can_be_set_alone():
+    protocol = Protocol.model_validate({"name": "released", "select": "last"})
+    assert (protocol.select, protocol.attention_axis) == ("last", "batch")
+
+
+def test_experiment_settings_win_over_the_common_ones():
+    data = embedded()
+    data["experiments"][0]["training"] = {"epochs": 11}
+    config = parse_config(data)
+    training = training_of(config, config.experiments[0])
+    assert (training.epochs, training.batch_size) == (11, config.training.batch_size)
+
+
+def test_a_wrong_experiment_setting_is_refused():
+    data = embedded()
+    data["experiments"][0]["training"] = {"epochz": 11}
+    config = parse_config(data)
+    with pytest.raises(ConfigError, match="'epochs'"):
+        training_of(config, config.experiments[0])
+
+
+def test_the_same_pair_twice_is_refused():
+    data = embedded()
+    data["experiments"] *= 2
+    with pytest.raises(ConfigError, match="listed twice"):
+        parse_config(data)
+
+
+def test_names_cannot_leave_the_results_folder():
+    data = embedded()
+    data["datasets"]["../up"] = data["datasets"]["vader"]
+    with pytest.raises(ConfigError, match=r"\.\./up"):
+        parse_config(data)
+
+
+def test_missing_and_broken_files_are_named(tmp_path):
+    with pytest.raises(ConfigError, match="nothing.yaml"):
+        load_config(tmp_path / "nothing.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_config(broken)
+
+
+def test_schema_in_the_workflow_is_the_model_s():
+    stored = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+    cure = "run: daam-bench schema --output workflow/schemas/config.schema.json"
+    assert stored == Config.model_json_schema(), cure
