@@ -85,7 +85,7 @@ def write_figures_step(records: list[Path], output: Path = Path("results/figures
 
 @step_app.command("write-report")
 def write_report_step(output: Path, spec: Spec, log: Log = None) -> None:
-    """Write the report; the specification has title, notes, protocol, records and manifests."""
+    """Write the report; the specification has title, notes, records and manifests."""
     import json
 
     from daam_bench.analysis.report import write_report
@@ -94,13 +94,11 @@ def write_report_step(output: Path, spec: Spec, log: Log = None) -> None:
     with _logged(log):
         write_report(
             [Path(path).parent for path in given["records"]],
-            output.parent / "tables",
             output.parent / "figures",
             [Path(path) for path in given["manifests"]],
             output,
             given["title"],
             given["notes"],
-            given["protocol"],
         )
 
 

@@ -6,6 +6,7 @@ The environment is set before anything imports torch or transformers, and sub-pr
 import ipaddress
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,9 @@ os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
 
 # The shapes in signatures are checked at test time only: outside tests they cost nothing.
 install_import_hook(["daam_bench.heads", "daam_bench.encoders", "daam_bench.training"], "beartype.beartype")
+
+
+RESOURCES = Path(__file__).parent.parent / "resources"
 
 
 class NetworkRefused(OSError):
@@ -62,3 +66,12 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "socket", Guarded)
     monkeypatch.setattr(socket, "getaddrinfo", guarded_lookup)
+
+
+@pytest.fixture(scope="session")
+def real_resources() -> Path:
+    """Return the folder with the pinned model and data; a test that needs them fails without."""
+    missing = [name for name in ("minilm-l6", "vader") if not (RESOURCES / name).is_dir()]
+    if missing:
+        pytest.fail(f"resources/ lacks {' and '.join(missing)}: run `snakemake assets` (`make test` does)")
+    return RESOURCES

@@ -123,8 +123,9 @@ class CacheWriter:
 
     def _create(self) -> EmbeddingStore:
         """Create under a temporary name, then rename: a store at its place is never half made."""
-        temporary = self.path.with_name(f".{os.getpid()}{self.path.name}")
-        shutil.rmtree(temporary, ignore_errors=True)
+        for left_over in self.path.parent.glob(f".*.{self.path.name}"):
+            shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
+        temporary = self.path.with_name(f".{os.getpid()}.{self.path.name}")
         self.ledger.path.unlink(missing_ok=True)
         store_class(self.format).create(temporary, self.layout).close()
         temporary.rename(self.path)

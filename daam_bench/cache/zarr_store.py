@@ -43,7 +43,9 @@ class ZarrStore(EmbeddingStore):
                 compressors=Crc32cCodec(),
             )
             array[:] = np.array(texts, dtype=np.dtypes.StringDType())
-        numbers = {"label": ("sample", layout.labels), "layer": ("layer", range(1, layout.layers + 1))}
+        numbers: dict[str, tuple[str, Any]] = {"label": ("sample", layout.labels)}
+        numbers["layer"] = ("layer", range(1, layout.layers + 1))
+        numbers["feature"] = ("feature", range(layout.features))
         numbers["length"] = ("sample", [-1] * layout.samples)
         for name, (dimension, values) in numbers.items():
             data = np.asarray(values, dtype=np.int64)

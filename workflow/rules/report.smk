@@ -52,7 +52,6 @@ rule write_report:
             {
                 "title": CONFIG.title,
                 "notes": CONFIG.notes,
-                "protocol": CONFIG.protocol.model_dump(mode="json"),
                 "records": all_records(),
                 "manifests": all_manifests(),
             }

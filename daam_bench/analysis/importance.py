@@ -1,0 +1,38 @@
+"""Importance Factor and layer contribution (paper section 3.4; method.md section 3)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from daam_bench.records import RunRecord
+
+Map = npt.NDArray[np.floating]
+
+
+def read_density(folder: Path, record: RunRecord) -> Map:
+    """Return the mean density of one replica, [layer, feature]."""
+    with np.load(folder / f"{record.stem}.density.npz", allow_pickle=False) as arrays:
+        found: Map = arrays["density"]
+    return found
+
+
+def importance_factor(density: Map) -> Map:
+    """Return (DA - min) / (max - min) over the whole map [layer, feature], in [0, 1]; 0 if it is constant."""
+    low, high = density.min(), density.max()
+    # A width below rounding would turn noise into a full scale.
+    if high - low <= np.finfo(density.dtype).eps * abs(high):
+        return np.zeros_like(density)
+    return np.clip((density - low) / (high - low), 0.0, 1.0)
+
+
+def layer_contribution(density: Map) -> Map:
+    """Return the sum of each layer's density over the sum of all, [layer], in percent."""
+    total = density.sum(axis=1)
+    return 100 * total / total.sum()
+
+
+def mean_density(densities: Sequence[Map]) -> Map:
+    """Return the mean map over replicas, [layer, feature]."""
+    return np.mean(np.stack(densities), axis=0)

@@ -1,0 +1,29 @@
+"""File names of tables and figures; imports nothing heavy, so that planning stays quick."""
+
+from collections.abc import Sequence
+
+TABLES = ("accuracy_summary", "accuracy_per_fold", "parameter_counts", "parameter_ranges")
+
+
+def table_names() -> list[str]:
+    """Return the file names of all tables."""
+    return [f"{name}.{ending}" for name in TABLES for ending in ("csv", "md", "tex")]
+
+
+def figure_stems(dataset: str, encoder: str, density_variants: Sequence[str]) -> list[str]:
+    """Return the names of the figures of one cache, without ending.
+
+    Args:
+        dataset: name in the configuration.
+        encoder: name in the configuration.
+        density_variants: variants that give an importance map.
+    """
+    kinds = [f"{kind}_{{}}" for kind in ("importance", "layer_contribution")]
+    stems = [kind.format(f"{dataset}_{encoder}_{v}") for v in density_variants for kind in kinds]
+    return [f"accuracy_{dataset}_{encoder}", *stems]
+
+
+def figure_names(dataset: str, encoder: str, density_variants: Sequence[str]) -> list[str]:
+    """Return the file names of the figures of one cache."""
+    stems = figure_stems(dataset, encoder, density_variants)
+    return [f"{stem}.{ending}" for stem in stems for ending in ("png", "pdf")]

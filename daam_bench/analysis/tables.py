@@ -1,0 +1,129 @@
+"""Tables as frames, written as CSV (full precision), Markdown and LaTeX (booktabs)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from daam_bench.analysis.aggregate import CACHE, read_all, replica_frame, summary_frame, title_of
+from daam_bench.analysis.names import TABLES, table_names
+from daam_bench.records import RunRecord, write_atomically
+
+CAPTIONS = {
+    "accuracy_summary": "Accuracy in percent: mean and population standard deviation over folds and seeds, "
+    "95 % bootstrap interval, and paired gain over the majority class and over the best single layer.",
+    "accuracy_per_fold": "Accuracy in percent on each fold, mean over seeds; +/- is the population standard "
+    "deviation over seeds.",
+    "parameter_counts": "Trainable parameters: attention alone, with the convolutions, with the classifier.",
+    "parameter_ranges": "Smallest and largest learned density parameters over all folds and seeds.",
+}
+
+
+def accuracy_per_fold(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """Return one row a variant and fold: mean and population standard deviation over seeds."""
+    grouped = replica_frame(records).groupby([*CACHE, "variant", "fold", "fold_name"], sort=False)
+    frame = grouped["accuracy_percent"].agg(
+        mean_percent="mean", std_percent=lambda values: values.std(ddof=0), seeds="count"
+    )
+    return frame.reset_index()
+
+
+def parameter_counts(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """Return one row a trained variant: its parameters in three countings."""
+    rows = [
+        {
+            "dataset": r.dataset,
+            "encoder": r.encoder,
+            "variant": r.variant,
+            "attention": r.parameters_attention,
+            "with_decoder": r.parameters_with_decoder,
+            "with_classifier": r.parameters_with_classifier,
+        }
+        for r in records
+        if r.kind == "attention"
+    ]
+    columns = [*CACHE, "variant", "attention", "with_decoder", "with_classifier"]
+    return pd.DataFrame(rows, columns=columns).drop_duplicates([*CACHE, "variant"], ignore_index=True)
+
+
+def parameter_ranges(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """Return one row a variant and kind of density parameter: its range after training."""
+    rows = [
+        {"dataset": r.dataset, "encoder": r.encoder, "variant": r.variant, "parameter": name}
+        | {"minimum": low, "maximum": high}
+        for r in records
+        for name, (low, high) in r.parameter_ranges.items()
+    ]
+    keys = [*CACHE, "variant", "parameter"]
+    frame = pd.DataFrame(rows, columns=[*keys, "minimum", "maximum"])
+    return frame.groupby(keys, sort=False, as_index=False).agg({"minimum": "min", "maximum": "max"})
+
+
+def make_tables(records: Sequence[RunRecord]) -> dict[str, pd.DataFrame]:
+    """Return every table by name."""
+    return {
+        "accuracy_summary": summary_frame(replica_frame(records)),
+        "accuracy_per_fold": accuracy_per_fold(records),
+        "parameter_counts": parameter_counts(records),
+        "parameter_ranges": parameter_ranges(records),
+    }
+
+
+def readable(name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as a person reads it: titles for names, numbers rounded, mean and spread in one cell."""
+    shown = pd.DataFrame({"Dataset": frame["dataset"], "Encoder": frame["encoder"]})
+    shown["Variant"] = frame["variant"].map(title_of)
+    if name == "accuracy_summary":
+        shown["Folds x seeds"] = [f"{f} x {s}" for f, s in zip(frame["folds"], frame["seeds"], strict=True)]
+        shown["Accuracy (%)"] = _with_spread(frame["mean_percent"], frame["std_percent"])
+        shown["95 % interval"] = _ranges(frame, "low_percent", "high_percent")
+        for baseline, title in (("majority", "majority"), ("best_single_layer", "best layer")):
+            gain = f"gain_over_{baseline}"
+            values = [f"{value:+.1f}" for value in frame[gain]]
+            ranges = _ranges(frame, f"{gain}_low", f"{gain}_high", "+.1f")
+            shown[f"Gain over {title}"] = [f"{v} ({r})" for v, r in zip(values, ranges, strict=True)]
+    elif name == "accuracy_per_fold":
+        cells = _with_spread(frame["mean_percent"], frame["std_percent"])
+        long = shown.assign(fold=frame["fold_name"], cell=cells)
+        wide = long.pivot_table(
+            index=["Dataset", "Encoder", "Variant"], columns="fold", values="cell", aggfunc="first", sort=False
+        )
+        shown = wide.reset_index().rename_axis(columns=None).fillna("")
+    elif name == "parameter_counts":
+        titles = {"attention": "Attention", "with_decoder": "+ convolutions", "with_classifier": "+ classifier"}
+        for column, title in titles.items():
+            shown[title] = [f"{int(value):,}" for value in frame[column]]
+    else:
+        shown["Parameter"] = frame["parameter"].str.replace("_", " ")
+        shown["Minimum"] = [f"{value:.4f}" for value in frame["minimum"]]
+        shown["Maximum"] = [f"{value:.4f}" for value in frame["maximum"]]
+    return shown
+
+
+def write_tables(folders: Sequence[Path], out: Path) -> list[Path]:
+    """Write every table of the records of variant folders; return the paths.
+
+    Raises:
+        RecordError: if a record is missing or damaged.
+    """
+    frames = make_tables(read_all(folders))
+    for name in TABLES:
+        shown = readable(name, frames[name])
+        latex = shown.to_latex(index=False, escape=True, caption=CAPTIONS[name], label=f"tab:{name}")
+        texts = {
+            "csv": frames[name].to_csv(index=False),
+            "md": f"{CAPTIONS[name]}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n",
+            "tex": latex.replace("%", r"\%") if r"\%" not in latex else latex,
+        }
+        for ending, text in texts.items():
+            write_atomically(out / f"{name}.{ending}", text.encode())
+    return [out / name for name in table_names()]
+
+
+def _with_spread(means: pd.Series, spreads: pd.Series) -> list[str]:
+    return [f"{mean:.1f} ± {spread:.1f}" for mean, spread in zip(means, spreads, strict=True)]
+
+
+def _ranges(frame: pd.DataFrame, low: str, high: str, style: str = ".1f") -> list[str]:
+    pairs = zip(frame[low], frame[high], strict=True)
+    return ["one run" if pd.isna(a) else f"{a:{style}} to {b:{style}}" for a, b in pairs]
