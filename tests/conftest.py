@@ -19,7 +19,7 @@ os.environ |= {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "MPLBACKEND": "Agg",
 }
-os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: more threads only wait for each other
 
 # The shapes in signatures are checked at test time only: outside tests they cost nothing.
 install_import_hook(["daam_bench.heads", "daam_bench.encoders", "daam_bench.training"], "beartype.beartype")

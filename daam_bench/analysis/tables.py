@@ -79,9 +79,10 @@ def readable(name: str, frame: pd.DataFrame) -> pd.DataFrame:
         shown["95 % interval"] = _ranges(frame, "low_percent", "high_percent")
         for baseline, title in (("majority", "majority"), ("best_single_layer", "best layer")):
             gain = f"gain_over_{baseline}"
-            values = [f"{value:+.1f}" for value in frame[gain]]
             ranges = _ranges(frame, f"{gain}_low", f"{gain}_high", "+.1f")
-            shown[f"Gain over {title}"] = [f"{v} ({r})" for v, r in zip(values, ranges, strict=True)]
+            cells = [f"{value:+.1f} ({r})" for value, r in zip(frame[gain], ranges, strict=True)]
+            itself = frame["variant"] == baseline
+            shown[f"Gain over {title}"] = [c if not s else "" for c, s in zip(cells, itself, strict=True)]
     elif name == "accuracy_per_fold":
         cells = _with_spread(frame["mean_percent"], frame["std_percent"])
         long = shown.assign(fold=frame["fold_name"], cell=cells)
@@ -109,11 +110,11 @@ def write_tables(folders: Sequence[Path], out: Path) -> list[Path]:
     frames = make_tables(read_all(folders))
     for name in TABLES:
         shown = readable(name, frames[name])
-        latex = shown.to_latex(index=False, escape=True, caption=CAPTIONS[name], label=f"tab:{name}")
+        caption = CAPTIONS[name].replace("%", r"\%")
         texts = {
             "csv": frames[name].to_csv(index=False),
             "md": f"{CAPTIONS[name]}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n",
-            "tex": latex.replace("%", r"\%") if r"\%" not in latex else latex,
+            "tex": shown.to_latex(index=False, escape=True, caption=caption, label=f"tab:{name}"),
         }
         for ending, text in texts.items():
             write_atomically(out / f"{name}.{ending}", text.encode())

@@ -23,8 +23,13 @@ class Hdf5Store(EmbeddingStore):
     @classmethod
     def create(cls, path: Path, layout: CacheLayout) -> Self:
         """Create an empty store, open for writing; it is durable when this returns."""
-        file = h5py.File(path, "w", libver="v110", track_order=True)
+        file = h5py.File(path, "w")
         rows = min(layout.rows_per_chunk, layout.samples)
+        # All chunks get their place now: later writes change values only, so that a kill cannot tear the
+        # file's structure and a resumed file has the bytes of an uninterrupted one.
+        places = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        places.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        places.set_fill_time(h5py.h5d.FILL_TIME_IFSET)
         embeddings = file.create_dataset(
             "embeddings",
             shape=layout.shape,
@@ -32,6 +37,7 @@ class Hdf5Store(EmbeddingStore):
             dtype=layout.dtype,
             fletcher32=True,
             fillvalue=np.nan,
+            dcpl=places,
         )
         embeddings.attrs["coordinates"] = "label split group length"
         texts = {"sample": layout.sample_ids, "split": layout.splits, "group": layout.groups}
@@ -90,8 +96,6 @@ class Hdf5Store(EmbeddingStore):
         """Read one chunk and check its checksum."""
         start = index * self.embeddings.chunks[0]
         place = f"{self.path} chunk {index}"
-        if self.embeddings.id.get_chunk_info_by_coord((start, 0, 0)).byte_offset is None:
-            raise CacheError("chunk is missing", where=place, remedy="Run snakemake to extract it again.")
         try:
             return np.asarray(self.embeddings[start : start + self.embeddings.chunks[0]])
         except OSError as error:
@@ -101,6 +105,10 @@ class Hdf5Store(EmbeddingStore):
 
     def write_summary(self, lengths: npt.NDArray[np.int64], attributes: dict[str, Any]) -> None:
         """Write the lengths and further attributes; durable when it returns."""
+        # HDF5 places new attributes by what its session did before: a fresh one gives equal files.
+        self.file.close()
+        self.file = h5py.File(self.path, "r+")
+        self.embeddings = self.file["embeddings"]
         self.file["length"][:] = lengths
         _write_attributes(self.file, attributes)
         self._flush()

@@ -99,7 +99,12 @@ class CacheWriter:
         ordered = [entries[i] for i in range(self.layout.chunks)]
         lengths = np.array([length for entry in ordered for length in entry.lengths], dtype=np.int64)
         quarantined = {key: reason for entry in ordered for key, reason in entry.quarantined.items()}
-        self.store.write_summary(lengths, {"quarantined": quarantined, "complete": 1})
+        summary = {"quarantined": quarantined, "complete": 1}
+        found = self.store.layout().attributes
+        # A finished store that was only repaired keeps its bytes.
+        finished = all(found.get(key) == value for key, value in summary.items())
+        if not finished or not np.array_equal(self.store.lengths(), lengths):
+            self.store.write_summary(lengths, summary)
         return {
             "store": self.path.name,
             "format": self.format,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from daam_bench.errors import ConfigError, unknown_name
 _MODALITIES = {"text": "daam_bench.encoders.text:TextEncoder"}
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """A frozen transformer that turns prepared samples into pooled layers."""
 

@@ -1,5 +1,7 @@
 # The checked plan, and what the rules ask of it. A wrong configuration stops here, before any job.
 import json
+import sys
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
@@ -19,6 +21,10 @@ except DaamBenchError as error:
     raise WorkflowError(str(error)) from None
 
 JOBS = {(job.dataset, job.encoder, job.variant): job for job in PLAN.jobs}
+
+
+# Jobs use the commands of the environment that Snakemake runs in, activated or not.
+shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 
 wildcard_constraints:

@@ -1,0 +1,122 @@
+import json
+
+import numpy as np
+import pandas as pd
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.progress import Progress
+
+from daam_bench.cache.extraction import (
+    ExtractionSpec,
+    batches_by_length,
+    batching_difference,
+    encode_chunk,
+    extract_embeddings,
+)
+from daam_bench.cache.inspect import describe_cache
+from daam_bench.cache.reader import open_cache
+from daam_bench.config import CacheConfig, DatasetConfig, EncoderConfig
+from daam_bench.datasets.listing import list_samples
+from daam_bench.encoders.base import load_encoder
+
+QUIET = Progress(disable=True)
+
+
+class Lengths:
+    """An encoder whose every value is the sample's length; negative lengths give NaN."""
+
+    layers, features = 3, 5
+
+    def prepare(self, samples):
+        return samples["size"].tolist(), [abs(size) for size in samples["size"]]
+
+    def encode(self, prepared):
+        sizes = torch.tensor(prepared, dtype=torch.float32)
+        sizes[sizes < 0] = torch.nan
+        return sizes[:, None, None].expand(-1, self.layers, self.features)
+
+    def settings(self):
+        return {}
+
+
+@given(st.lists(st.integers(1, 97), min_size=1, max_size=61), st.integers(1, 307))
+def test_batches_hold_every_row_once_within_the_budget(lengths, positions):
+    batches = list(batches_by_length(lengths, positions))
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or max(lengths[row] for row in batch) * len(batch) <= positions
+
+
+def test_rows_stay_with_their_samples_and_bad_ones_are_quarantined():
+    frame = pd.DataFrame({"sample_id": list("abcde"), "size": [7, 2, -3, 11, 5]})
+    chunk = encode_chunk(Lengths(), frame)
+    assert chunk.block[:, 1, 2].tolist()[:2] == [7, 2]
+    assert np.isnan(chunk.block[2]).all()
+    assert chunk.lengths.tolist() == [7, 2, -1, 11, 5]
+    assert list(chunk.quarantined) == ["c"]
+
+
+def extract(folder, real_resources, kind, **settings):
+    samples = list_samples(
+        "vader", DatasetConfig(kind="vader", path=str(real_resources / "vader"), samples_per_group=11)
+    )
+    spec = ExtractionSpec(
+        dataset="vader",
+        dataset_kind="vader",
+        encoder_name="minilm-l6",
+        encoder=EncoderConfig(modality="text", model=str(real_resources / "minilm-l6")),
+        cache=CacheConfig(format=kind, chunk_mebibytes=0.1, **settings),
+    )
+    extract_embeddings(spec, samples, folder / "manifest.json", QUIET)
+    return samples, open_cache(folder)
+
+
+def test_real_model_and_data_equal_plain_single_forwards(tmp_path, real_resources):
+    samples, cache = extract(tmp_path, real_resources, "zarr")
+    encoder = load_encoder("m", EncoderConfig(modality="text", model=str(real_resources / "minilm-l6")))
+    stored = cache.load()
+    assert cache.layout.shape == (44, 6, 384)
+    for row in (0, 17, 43):
+        tokens = encoder.tokenizer(samples["text"][row], return_tensors="pt")
+        with torch.inference_mode():
+            states = encoder.model(**tokens, output_hidden_states=True).hidden_states[1:]
+        plain = np.stack([state[0].mean(dim=0).numpy() for state in states])
+        scale = np.sqrt((plain**2).mean(axis=1, keepdims=True))
+        assert (np.abs(stored[row] - plain) / scale).max() < 1e-5
+    assert batching_difference(encoder, samples) < 1e-5
+
+
+def test_formats_hold_equal_values_and_one_identity(tmp_path, real_resources):
+    caches = [extract(tmp_path / kind, real_resources, kind)[1] for kind in ("zarr", "hdf5")]
+    assert np.array_equal(caches[0].load(), caches[1].load())
+    assert caches[0].identity == caches[1].identity
+
+
+def test_a_second_extraction_computes_nothing(tmp_path, real_resources):
+    extract(tmp_path, real_resources, "zarr")
+    assert json.loads((tmp_path / "manifest.json").read_text())["measurements"]["extracted_samples"] == 44
+    extract(tmp_path, real_resources, "zarr")
+    assert "extracted_samples" not in json.loads((tmp_path / "manifest.json").read_text())["measurements"]
+
+
+def test_another_precision_is_another_store(tmp_path, real_resources):
+    _, first = extract(tmp_path, real_resources, "zarr")
+    _, second = extract(tmp_path, real_resources, "zarr", dtype="float16")
+    assert first.path != second.path
+    assert first.path.exists()
+    np.testing.assert_allclose(second.load(), first.load(), atol=2e-3)
+
+
+def test_description_agrees_with_the_values(tmp_path, real_resources):
+    _, cache = extract(tmp_path, real_resources, "hdf5")
+    found = describe_cache(tmp_path, rows=3)
+    values = cache.load()
+    assert found["samples_per_group"] == {"amazon": 11, "movies": 11, "news": 11, "tweets": 11}
+    assert sum(found["samples_per_class"].values()) == 44
+    layer = found["layer_statistics"][4]
+    assert layer["layer"] == 5
+    np.testing.assert_allclose(layer["mean"], values[:, 4].mean(), atol=1e-6)
+    np.testing.assert_allclose(layer["standard_deviation"], values[:, 4].std(), rtol=1e-5)
+    np.testing.assert_allclose(layer["mean_norm"], np.linalg.norm(values[:, 4], axis=1).mean(), rtol=1e-5)
+    assert [row["sample"] for row in found["first_rows"]] == cache.layout.sample_ids[:3]

@@ -1,0 +1,216 @@
+"""What every cache format must do."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity
+from daam_bench.cache.reader import open_cache
+from daam_bench.cache.store import CacheLayout, rows_per_chunk, store_class
+from daam_bench.cache.verify import verify_cache
+from daam_bench.cache.writer import CacheWriter, ledger_path
+from daam_bench.errors import CacheError
+
+SAMPLES, LAYERS, FEATURES, ROWS = 31, 5, 13, 7
+FORMATS = ("zarr", "hdf5")
+pytestmark = pytest.mark.parametrize("kind", FORMATS)
+
+
+def make_identity(**changes):
+    encoder = {"name": "tiny", "weights": "abc", "pooling": "mean"} | changes.pop("encoder", {})
+    fields = {"schema_version": SCHEMA_VERSION, "dataset": "toy", "stored_dtype": "float32", "samples": "s"}
+    return CacheIdentity(**(fields | {"encoder": encoder} | changes))
+
+
+def make_layout(dtype="float32"):
+    return CacheLayout(
+        samples=SAMPLES,
+        layers=LAYERS,
+        features=FEATURES,
+        dtype=dtype,
+        rows_per_chunk=ROWS,
+        sample_ids=[f"caf\xe9/{i}" for i in range(SAMPLES)],
+        labels=[i % 3 for i in range(SAMPLES)],
+        splits=["train"] * SAMPLES,
+        groups=[f"g{i % 4}" for i in range(SAMPLES)],
+        attributes={"class_names": ["a", "b", "c"], "dataset": "toy"},
+    )
+
+
+def values(dtype="float32"):
+    return np.random.default_rng(5).normal(size=(SAMPLES, LAYERS, FEATURES)).astype(dtype)
+
+
+def fill(folder, kind, dtype="float32", stop_after=None, quarantined=(), identity=None):
+    data = values(dtype)
+    data[list(quarantined)] = np.nan
+    with CacheWriter(folder, kind, make_layout(dtype), identity or make_identity()) as writer:
+        for count, index in enumerate(writer.missing_chunks()):
+            if count == stop_after:
+                return writer.path
+            rows = writer.layout.rows_of(index)
+            bad = {f"caf\xe9/{i}": "why" for i in quarantined if rows.start <= i < rows.stop}
+            lengths = [-1 if i in quarantined else i + 1 for i in range(rows.start, rows.stop)]
+            writer.write_chunk(index, data[rows], lengths, bad)
+        writer.finish()
+        return writer.path
+
+
+def files_of(store):
+    files = sorted(store.rglob("*")) if store.is_dir() else [store]
+    return {str(f.relative_to(store)): f.read_bytes() for f in files if f.is_file()}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_round_trip(tmp_path, kind, dtype):
+    cache = open_cache(fill(tmp_path, kind, dtype))
+    assert np.array_equal(cache.load(), values(dtype))
+    assert cache.load().dtype == dtype
+    assert cache.lengths.tolist() == list(range(1, SAMPLES + 1))
+    for name in ("sample_ids", "labels", "splits", "groups", "rows_per_chunk"):
+        assert getattr(cache.layout, name) == getattr(make_layout(), name)
+    assert cache.identity == make_identity()
+    assert verify_cache(cache.path).ok
+
+
+def test_quarantined_rows_are_nan_and_named(tmp_path, kind):
+    path = fill(tmp_path, kind, quarantined=(2, 30))
+    cache = open_cache(path)
+    assert np.flatnonzero(np.isnan(cache.load()).all(axis=(1, 2))).tolist() == [2, 30]
+    assert cache.quarantined == {"caf\xe9/2": "why", "caf\xe9/30": "why"}
+    assert verify_cache(path).ok
+
+
+def test_a_chunk_never_written_is_an_error_or_nan_not_zeros(tmp_path, kind):
+    path = fill(tmp_path, kind, stop_after=2)
+    with store_class(kind).open(path) as store:
+        assert np.array_equal(store.read_chunk(1), values()[ROWS : 2 * ROWS])
+        try:
+            assert np.isnan(store.read_chunk(2)).all()
+        except CacheError as error:
+            assert "missing" in str(error)
+    with pytest.raises(CacheError, match="not complete"):
+        open_cache(path)
+
+
+def test_a_resumed_cache_is_byte_identical(tmp_path, kind):
+    whole = fill(tmp_path / "whole", kind)
+    for count in (0, 1, 3):
+        fill(tmp_path / "parts", kind, stop_after=count)
+    assert files_of(fill(tmp_path / "parts", kind)) == files_of(whole)
+
+
+def test_every_flipped_bit_in_a_chunk_is_found(tmp_path, kind):
+    path = fill(tmp_path, kind)
+    raw = values()[ROWS : 2 * ROWS].tobytes()
+    file = path if kind == "hdf5" else path / "embeddings" / "c" / "1" / "0" / "0"
+    clean = file.read_bytes()
+    start = clean.index(raw)
+    for offset in (0, 1, len(raw) // 2, len(raw) - 1):
+        damaged = bytearray(clean)
+        damaged[start + offset] ^= 1 << (offset % 8)
+        file.write_bytes(damaged)
+        assert list(verify_cache(path).bad_chunks) == [1]
+        with pytest.raises(CacheError, match="chunk"):
+            open_cache(path).load()
+    file.write_bytes(clean)
+    assert verify_cache(path).ok
+
+
+def test_a_damaged_chunk_alone_is_missing_for_the_writer(tmp_path, kind):
+    path = fill(tmp_path, kind)
+    clean = files_of(path)
+    file = path if kind == "hdf5" else path / "embeddings" / "c" / "3" / "0" / "0"
+    data = bytearray(file.read_bytes())
+    position = data.index(values()[3 * ROWS : 4 * ROWS].tobytes())
+    data[position + 5] ^= 64
+    file.write_bytes(data)
+    with CacheWriter(tmp_path, kind, make_layout(), make_identity()) as writer:
+        assert writer.missing_chunks() == [3]
+    assert files_of(fill(tmp_path, kind)) == clean
+
+
+def test_a_block_that_was_not_committed_is_found_by_the_ledger(tmp_path, kind):
+    path = fill(tmp_path, kind)
+    with store_class(kind).open(path, writable=True) as store:
+        store.write_chunk(0, values()[ROWS : 2 * ROWS])
+    assert "not what was committed" in verify_cache(path).bad_chunks[0]
+
+
+def test_a_torn_ledger_line_costs_its_chunk_only(tmp_path, kind):
+    path = fill(tmp_path, kind, stop_after=3)
+    ledger = ledger_path(path)
+    ledger.write_bytes(ledger.read_bytes()[:-9])
+    with CacheWriter(tmp_path, kind, make_layout(), make_identity()) as writer:
+        assert writer.missing_chunks() == [2, 3, 4]
+    assert np.array_equal(open_cache(fill(tmp_path, kind)).load(), values())
+
+
+def test_another_identity_at_the_same_place_names_the_field_and_both_values(tmp_path, kind):
+    path = fill(tmp_path, kind)
+    other = make_identity(encoder={"weights": "xyz"})
+    writer = CacheWriter(tmp_path, kind, make_layout(), other)
+    path.rename(writer.path)
+    with pytest.raises(CacheError, match=r"encoder\.weights: xyz here, abc there"):
+        writer.__enter__()
+
+
+def test_a_second_writer_waits_for_the_first(tmp_path, kind):
+    with CacheWriter(tmp_path, kind, make_layout(), make_identity()) as writer:
+        second = textwrap.dedent(f"""
+            from filelock import FileLock, Timeout
+            try:
+                FileLock({str(writer.path) + ".lock"!r}).acquire(timeout=0)
+            except Timeout:
+                print("locked")
+        """)
+        found = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True, check=True)
+    assert found.stdout == "locked\n"
+
+
+@pytest.mark.parametrize("moment", ["before the ledger", "after the ledger", "before the mark"])
+def test_a_killed_writer_loses_at_most_its_chunk(tmp_path, kind, moment):
+    script = textwrap.dedent(f"""
+        import os, signal, sys
+        sys.path[:0] = [{str(Path(__file__).parent)!r}]
+        import test_store_contract as contract
+        from daam_bench.cache.ledger import Ledger
+        from daam_bench.cache.writer import CacheWriter
+        die = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+        append = Ledger.append
+        def deadly(self, entry):
+            if {moment!r} == "before the ledger" and entry.chunk == 2:
+                die()
+            append(self, entry)
+            if {moment!r} == "after the ledger" and entry.chunk == 2:
+                die()
+        Ledger.append = deadly
+        if {moment!r} == "before the mark":
+            CacheWriter.finish = die
+        contract.fill(contract.Path({str(tmp_path)!r}), {kind!r})
+    """)
+    done = subprocess.run([sys.executable, "-c", script], check=False, env=os.environ)
+    assert done.returncode == -signal.SIGKILL
+    missing = {"before the ledger": [2, 3, 4], "after the ledger": [3, 4], "before the mark": []}[moment]
+    with CacheWriter(tmp_path, kind, make_layout(), make_identity()) as writer:
+        assert writer.missing_chunks() == missing
+    whole = fill(tmp_path / "whole", kind)
+    assert files_of(fill(tmp_path, kind)) == files_of(whole)
+
+
+def test_no_cache_is_reported_with_what_is_near(tmp_path, kind):
+    path = fill(tmp_path, kind)
+    with pytest.raises(CacheError, match=path.name):
+        open_cache(tmp_path / "nothing")
+
+
+def test_rows_per_chunk_fill_the_size(kind):
+    assert rows_per_chunk(LAYERS, FEATURES, "float32", 1) == 2**20 // (LAYERS * FEATURES * 4)
+    assert rows_per_chunk(LAYERS, FEATURES, "float16", 1) == 2**20 // (LAYERS * FEATURES * 2)
+    assert rows_per_chunk(10**6, 10**3, "float32", 1) == 1, kind
