@@ -1,6 +1,7 @@
 """The workflow itself: dry runs, kills, wrong configurations. Real model, real data, few samples."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,14 +34,14 @@ def folder(tmp_path, real_resources):
     return tmp_path
 
 
-def command(*words: str) -> list[str]:
-    options = ["--configfile", "tiny.yaml", "--cores", "2", "--rerun-triggers", "code", "input", "params", "mtime"]
-    return [str(BIN / "snakemake"), "--snakefile", str(ROOT / "Snakefile"), *options, *words]
+def command(target: str, *options: str) -> list[str]:
+    program = [str(BIN / "snakemake"), "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
+    return [*program, *options, "--configfile", "tiny.yaml", "--", target]
 
 
-def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, target: str, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*words), cwd=folder, capture_output=True, text=True, check=False, timeout=400
+        command(target, *options), cwd=folder, capture_output=True, text=True, check=False, timeout=400
     )
 
 
@@ -109,8 +110,6 @@ def test_killed_in_both_stages_the_same_command_ends_with_the_same_tables(folder
     ids=["unknown key", "unknown variant", "missing file"],
 )
 def test_mistakes_stop_before_any_job(folder, changes, expected):
-    import re
-
     write_overlay(folder, **changes)
     done = run(folder, "tables")
     assert done.returncode != 0
