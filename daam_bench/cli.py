@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -149,7 +150,7 @@ def unlock() -> None:
     clear_stale_lock(Path.cwd())
 
 
-def _print_rows(rows: list[dict[str, object]], output: OutputFormat) -> None:
+def _print_rows(rows: Sequence[Mapping[str, object]], output: OutputFormat) -> None:
     if output is OutputFormat.JSON:
         typer.echo(json.dumps(rows, indent=1))
         return

@@ -96,7 +96,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
 
 
 class Protocol(_Section):
-    """Where the paper and its released scripts disagree; `name` sets all switches, any one can be overridden."""
+    """Where the paper and its released scripts disagree; `name` sets all switches, each can be set alone."""
 
     name: Literal["corrected", "paper", "released"] = "corrected"
     density_exponent: Literal["2c", "2c2"] = Field(

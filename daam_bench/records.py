@@ -19,7 +19,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from daam_bench.errors import RecordError
 
-
 FINISHED = "finished.json"
 
 
@@ -76,7 +75,7 @@ class RunRecord(BaseModel):
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file in one step: it holds either the old bytes or all the new ones, also after a power cut."""
+    """Replace a file in one step: it holds the old bytes or all the new ones, also after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as handle:
@@ -125,5 +124,7 @@ def read_records(folder: Path) -> list[RunRecord]:
     """
     path = folder / FINISHED
     if not path.exists():
-        raise RecordError("this variant has not been trained to the end", where=folder, remedy="Run snakemake.")
+        raise RecordError(
+            "this variant has not been trained to the end", where=folder, remedy="Run snakemake."
+        )
     return [read_record(folder / name) for name in json.loads(path.read_bytes())["records"]]

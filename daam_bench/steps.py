@@ -53,7 +53,9 @@ def extract_embeddings_step(samples: Path, output: Path, spec: Spec, log: Log = 
     from daam_bench.cache.extraction import ExtractionSpec, extract_embeddings
 
     with _logged(log), _progress("samples/s") as progress:
-        extract_embeddings(ExtractionSpec.model_validate_json(spec), pd.read_parquet(samples), output, progress)
+        extract_embeddings(
+            ExtractionSpec.model_validate_json(spec), pd.read_parquet(samples), output, progress
+        )
 
 
 @step_app.command("train-variant")
@@ -126,14 +128,27 @@ def _progress(unit: str) -> Iterator["Progress"]:
     import sys
 
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TimeRemainingColumn,
+    )
     from rich.text import Text
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
             return Text(f"{task.speed:.3g} {unit}" if task.speed else f"- {unit}")
 
-    columns = ["{task.description}", BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn()]
+    columns: list[str | ProgressColumn] = [
+        "{task.description}",
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+    ]
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
         yield progress

@@ -27,7 +27,7 @@ def title_of(variant: str) -> str:
 
 
 def read_all(folders: Sequence[Path]) -> list[RunRecord]:
-    """Return the records of variant folders, caches in order of name, variants in the order of the presets."""
+    """Return the records of variant folders: caches by name, variants in the order of the presets."""
     records = [record for folder in folders for record in read_records(folder)]
     unknown = len(_ORDER)
     return sorted(

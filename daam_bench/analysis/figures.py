@@ -32,7 +32,13 @@ def plot_importance(importance: Map, title: str) -> Figure:
     axes = figure.subplots()
     extent = (-0.5, features - 0.5, 0.5, layers + 0.5)
     image = axes.imshow(
-        importance, origin="lower", aspect="auto", extent=extent, cmap="cividis", vmin=0, vmax=1,
+        importance,
+        origin="lower",
+        aspect="auto",
+        extent=extent,
+        cmap="cividis",
+        vmin=0,
+        vmax=1,
         interpolation="nearest",
     )
     axes.set(xlabel="feature (index)", ylabel="layer (1 = first)", title=title)
@@ -50,7 +56,14 @@ def plot_layer_contribution(contributions: Map, title: str) -> Figure:
     figure = Figure(figsize=(max(5.0, 1.5 + 0.22 * layers), 3.4), layout="constrained")
     axes = figure.subplots()
     numbers = np.arange(1, layers + 1)
-    axes.bar(numbers, contributions.mean(axis=0), yerr=contributions.std(axis=0), color=_BLUE, ecolor=_GREY, capsize=2)
+    axes.bar(
+        numbers,
+        contributions.mean(axis=0),
+        yerr=contributions.std(axis=0),
+        color=_BLUE,
+        ecolor=_GREY,
+        capsize=2,
+    )
     axes.axhline(100 / layers, color=_ORANGE, linewidth=1, linestyle="--", label="equal shares")
     axes.set(xlabel="layer (1 = first)", ylabel="share of the density (%)", title=title)
     axes.xaxis.set_major_locator(MaxNLocator(min(layers, 20), integer=True, min_n_ticks=1))
@@ -95,7 +108,11 @@ def write_figures(folders: Sequence[Path], out: Path) -> list[Path]:
         RecordError: if a record is missing or damaged.
     """
     paths = []
-    places = {(record.dataset, record.encoder, record.variant): folder for folder in folders for record in read_all([folder])}
+    places = {
+        (record.dataset, record.encoder, record.variant): folder
+        for folder in folders
+        for record in read_all([folder])
+    }
     by_cache = groupby(read_all(folders), key=lambda record: (record.dataset, record.encoder))
     for (dataset, encoder), group in by_cache:
         records = list(group)
@@ -118,7 +135,9 @@ def _write_density(runs: list[RunRecord], folder: Path, out: Path, heading: str)
     importance = plot_importance(importance_factor(mean_density(densities)), f"{heading} ({over})")
     shares = np.stack([layer_contribution(density) for density in densities])
     contribution = plot_layer_contribution(shares, heading)
-    return _save(importance, out / f"importance_{name}") + _save(contribution, out / f"layer_contribution_{name}")
+    return _save(importance, out / f"importance_{name}") + _save(
+        contribution, out / f"layer_contribution_{name}"
+    )
 
 
 def _save(figure: Figure, stem: Path) -> list[Path]:

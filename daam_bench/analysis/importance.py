@@ -24,15 +24,18 @@ def importance_factor(density: Map) -> Map:
     # A width below rounding would turn noise into a full scale.
     if high - low <= np.finfo(density.dtype).eps * abs(high):
         return np.zeros_like(density)
-    return np.clip((density - low) / (high - low), 0.0, 1.0)
+    scaled: Map = np.clip((density - low) / (high - low), 0.0, 1.0)
+    return scaled
 
 
 def layer_contribution(density: Map) -> Map:
     """Return the sum of each layer's density over the sum of all, [layer], in percent."""
     total = density.sum(axis=1)
-    return 100 * total / total.sum()
+    percent: Map = 100 * total / total.sum()
+    return percent
 
 
 def mean_density(densities: Sequence[Map]) -> Map:
     """Return the mean map over replicas, [layer, feature]."""
-    return np.mean(np.stack(densities), axis=0)
+    mean: Map = np.mean(np.stack(densities), axis=0)
+    return mean

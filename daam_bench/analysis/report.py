@@ -65,7 +65,7 @@ def _summary(summary: pd.DataFrame) -> list[str]:
     sentences = []
     for (dataset, encoder), part in summary.groupby(CACHE, sort=False):
         trained = part[part["kind"] == "attention"]
-        best = trained.loc[trained["mean_percent"].idxmax()]
+        best = trained.sort_values("mean_percent", kind="stable").iloc[-1]
         above = {
             baseline: int((trained[f"gain_over_{baseline}_low"] > 0).sum())
             for baseline in ("majority", "best_single_layer")
@@ -95,10 +95,14 @@ def _cache(dataset: str, encoder: str, figures: Path, records: Sequence[RunRecor
         if stem.startswith("accuracy"):
             text = f"Accuracy of every variant on {dataset} x {encoder}."
         elif stem.startswith("importance"):
-            text = f"Importance Factor of {title_of(variant)}: density averaged over validation samples, folds "
+            text = (
+                f"Importance Factor of {title_of(variant)}: density averaged over validation samples, folds "
+            )
             text += "and seeds, scaled to 0..1 over the whole map."
         else:
-            text = f"Share of each layer in the density of {title_of(variant)}; whiskers: population standard "
+            text = (
+                f"Share of each layer in the density of {title_of(variant)}; whiskers: population standard "
+            )
             text += "deviation over folds and seeds."
         data = base64.b64encode(file.read_bytes()).decode()
         pictures.append({"data": f"data:image/png;base64,{data}", "text": text})

@@ -87,11 +87,19 @@ def readable(name: str, frame: pd.DataFrame) -> pd.DataFrame:
         cells = _with_spread(frame["mean_percent"], frame["std_percent"])
         long = shown.assign(fold=frame["fold_name"], cell=cells)
         wide = long.pivot_table(
-            index=["Dataset", "Encoder", "Variant"], columns="fold", values="cell", aggfunc="first", sort=False
+            index=["Dataset", "Encoder", "Variant"],
+            columns="fold",
+            values="cell",
+            aggfunc="first",
+            sort=False,
         )
         shown = wide.reset_index().rename_axis(columns=None).fillna("")
     elif name == "parameter_counts":
-        titles = {"attention": "Attention", "with_decoder": "+ convolutions", "with_classifier": "+ classifier"}
+        titles = {
+            "attention": "Attention",
+            "with_decoder": "+ convolutions",
+            "with_classifier": "+ classifier",
+        }
         for column, title in titles.items():
             shown[title] = [f"{int(value):,}" for value in frame[column]]
     else:

@@ -83,7 +83,9 @@ def extract_embeddings(
             )
             progress.advance(task, len(part))
         seconds = perf_counter() - start
-        logging.info("%d samples in %.1f s, %d chunks were there", count, seconds, layout.chunks - len(missing))
+        logging.info(
+            "%d samples in %.1f s, %d chunks were there", count, seconds, layout.chunks - len(missing)
+        )
         measured: dict[str, Any] = {"batching_difference": batching_difference(encoder, samples)}
         if count:
             measured |= {"extracted_samples": count, "samples_per_second": count / seconds}
@@ -100,7 +102,7 @@ def encode_chunk(encoder: Encoder, samples: pd.DataFrame) -> Chunk:
     bad = ~np.isfinite(block).all(axis=(1, 2))
     block[bad] = np.nan
     kept_lengths = np.where(bad, -1, np.asarray(lengths, dtype=np.int64))
-    reasons = {str(i): "the encoder's output is not finite" for i in samples["sample_id"][bad]}
+    reasons = {str(i): "the encoder's output is not finite" for i in samples["sample_id"].to_numpy()[bad]}
     return Chunk(block, kept_lengths, reasons)
 
 

@@ -88,8 +88,10 @@ def find_store(path: Path) -> Path:
     if path.suffix in _FORMAT_OF and path.exists():
         return path
     if manifest.exists():
-        return manifest.parent / read_manifest(manifest)["store"]
-    nearby = sorted(str(p) for p in path.parent.glob("*") if p.suffix in _FORMAT_OF or (p / MANIFEST).exists())
+        return manifest.parent / str(read_manifest(manifest)["store"])
+    nearby = sorted(
+        str(p) for p in path.parent.glob("*") if p.suffix in _FORMAT_OF or (p / MANIFEST).exists()
+    )
     raise CacheError(
         "no cache here",
         where=path,

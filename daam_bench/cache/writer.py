@@ -114,7 +114,9 @@ class CacheWriter:
             "dtype": self.layout.dtype,
             "chunk_sha256": [entry.sha256 for entry in ordered],
             "quarantined": quarantined,
-            "attributes": {k: v for k, v in self.layout.attributes.items() if k not in {"identity", "complete"}},
+            "attributes": {
+                k: v for k, v in self.layout.attributes.items() if k not in {"identity", "complete"}
+            },
         }
 
     def _is_whole(self, index: int, entry: LedgerEntry | None) -> bool:

@@ -39,7 +39,10 @@ class ZarrStore(EmbeddingStore):
         )
         for name, texts in _texts(layout).items():
             array = group.create_array(
-                name, shape=(layout.samples,), dtype=VariableLengthUTF8(), dimension_names=("sample",),
+                name,
+                shape=(layout.samples,),
+                dtype=VariableLengthUTF8(),  # type: ignore[arg-type]
+                dimension_names=("sample",),
                 compressors=Crc32cCodec(),
             )
             array[:] = np.array(texts, dtype=np.dtypes.StringDType())
@@ -96,7 +99,9 @@ class ZarrStore(EmbeddingStore):
         """Read one chunk and check its checksum."""
         file = self._chunk_file(index)
         if not file.exists():
-            raise CacheError(f"chunk {index} is missing", where=file, remedy="Run snakemake to extract it again.")
+            raise CacheError(
+                f"chunk {index} is missing", where=file, remedy="Run snakemake to extract it again."
+            )
         start = index * self.embeddings.chunks[0]
         try:
             return np.asarray(self.embeddings[start : start + self.embeddings.chunks[0]])

@@ -48,8 +48,6 @@ def _draw(frame: pd.DataFrame, per_group: int, seed: int) -> pd.DataFrame:
     kept = []
     for _, part in frame.groupby("group"):
         if len(part) > per_group:
-            part, _ = train_test_split(
-                part, train_size=per_group, stratify=part["label"], random_state=seed
-            )
+            part, _ = train_test_split(part, train_size=per_group, stratify=part["label"], random_state=seed)
         kept.append(part)
     return pd.concat(kept).sort_index()

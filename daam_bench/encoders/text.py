@@ -20,7 +20,7 @@ class TextEncoder:
     """Tokenizer and transformer; the mean is over all tokens that are not padding, special ones included."""
 
     def __init__(self, config: EncoderConfig) -> None:
-        hub_logging.disable_progress_bar()
+        hub_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         common: dict[str, Any] = {"revision": config.revision, "trust_remote_code": False}
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(config.model, **common)

@@ -42,13 +42,9 @@ def deal_folds(labels: Rows, groups: list[str], splits: list[str], rule: FoldRul
         parts = [(name, np.array([g == name for g in groups])) for name in names]
         return [Fold(i, n, np.flatnonzero(~p), np.flatnonzero(p)) for i, (n, p) in enumerate(parts)]
     if rule.rule == "split_column":
-        train, validation = (
-            np.flatnonzero([s == part for s in splits]) for part in ("train", "validation")
-        )
+        train, validation = (np.flatnonzero([s == part for s in splits]) for part in ("train", "validation"))
         if not len(train) or not len(validation):
-            raise DataError(
-                "split_column needs the splits train and validation", found=sorted(set(splits))
-            )
+            raise DataError("split_column needs the splits train and validation", found=sorted(set(splits)))
         return [Fold(0, "validation", train, validation)]
     smallest = int(np.unique(labels, return_counts=True)[1].min())
     if smallest < rule.count:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,7 +61,7 @@ def train_replica(
         order_seed: seed of the sample order; epoch e's order depends on (*order_seed, e) alone.
         lora_plus: whether the B matrices of low-rank updates learn `lora_plus_ratio` times faster.
     """
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = build_optimizer(model, training, protocol, lora_plus)
     plateau = ReduceLROnPlateau(optimizer, mode="max", factor=0.1, patience=10)
     epochs: list[EpochRecord] = []
@@ -74,7 +75,7 @@ def train_replica(
                 logits = model(embeddings[rows])
             loss = loss_of(logits, labels[rows], training)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             total += loss.detach() * len(rows)
         record = EpochRecord(
@@ -113,13 +114,16 @@ def build_optimizer(
     """Return the protocol's optimiser (D4); LoRA+ gives its B matrices a higher learning rate."""
     fast = {id(p) for p in lora_b_parameters(model).values()} if lora_plus else set()
     trainable = [p for p in model.parameters() if p.requires_grad]
-    groups = [{"params": [p for p in trainable if id(p) not in fast]}]
+    groups: list[dict[str, Any]] = [{"params": [p for p in trainable if id(p) not in fast]}]
     if fast:
         ratio = training.lora_plus_ratio
         extra = {"params": [p for p in trainable if id(p) in fast], "lr": training.learning_rate * ratio}
         groups.append(extra)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[protocol.optimizer]
-    return kind(groups, lr=training.learning_rate, weight_decay=protocol.weight_decay, fused=True)
+    optimizer: torch.optim.Optimizer = kind(
+        groups, lr=training.learning_rate, weight_decay=protocol.weight_decay, fused=True
+    )
+    return optimizer
 
 
 @torch.inference_mode()

@@ -9,7 +9,10 @@ from daam_bench.config import TrainingConfig
 
 
 def focal_loss(
-    logits: Float[Tensor, "batch class"], labels: Int[Tensor, " batch"], gamma: float = 2.5, alpha: float = 0.25
+    logits: Float[Tensor, "batch class"],
+    labels: Int[Tensor, " batch"],
+    gamma: float = 2.5,
+    alpha: float = 0.25,
 ) -> Float[Tensor, ""]:
     """Return alpha * (1 - p_t + 1e-6)^gamma * cross-entropy, mean over the batch (method.md section 2)."""
     cross_entropy = F.cross_entropy(logits, labels, reduction="none")

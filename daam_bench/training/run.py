@@ -81,7 +81,9 @@ def run_job(spec: TrainingSpec, cache_path: Path, folder: Path, progress: Progre
         task = progress.add_task(f"{spec.dataset} x {spec.encoder}: {spec.variant}", total=len(replicas))
         records = []
         for fold, seed in replicas:
-            records.append(_finished(spec, bench, fold, seed, folder) or _run_one(spec, bench, fold, seed, folder))
+            records.append(
+                _finished(spec, bench, fold, seed, folder) or _run_one(spec, bench, fold, seed, folder)
+            )
             progress.advance(task)
         write_finished(folder, records)
 

@@ -5,14 +5,32 @@ from daam_bench.cache.identity import CacheIdentity, digest_of_samples, hash_fil
 from daam_bench.errors import CacheError
 
 FRAME = pd.DataFrame(
-    {"sample_id": ["a", "b"], "label": [0, 1], "group": ["x", "y"], "split": ["", ""], "content_sha256": ["1", "2"]}
+    {
+        "sample_id": ["a", "b"],
+        "label": [0, 1],
+        "group": ["x", "y"],
+        "split": ["", ""],
+        "content_sha256": ["1", "2"],
+    }
 )
-BASE = {"schema_version": 1, "dataset": "d", "encoder": {"weights": "w"}, "stored_dtype": "float32", "samples": "s"}
+BASE = {
+    "schema_version": 1,
+    "dataset": "d",
+    "encoder": {"weights": "w"},
+    "stored_dtype": "float32",
+    "samples": "s",
+}
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("schema_version", 2), ("dataset", "e"), ("encoder", {"weights": "v"}), ("stored_dtype", "float16"), ("samples", "t")],
+    [
+        ("schema_version", 2),
+        ("dataset", "e"),
+        ("encoder", {"weights": "v"}),
+        ("stored_dtype", "float16"),
+        ("samples", "t"),
+    ],
 )
 def test_every_field_changes_the_digest_and_is_named(field, value):
     one, other = CacheIdentity(**BASE), CacheIdentity(**(BASE | {field: value}))

@@ -17,7 +17,8 @@ READER = textwrap.dedent("""
     sys.meta_path.insert(0, Refuse())
     import xarray
     found = {}
-    for key, options in (("zarr", {"engine": "zarr", "consolidated": False}), ("hdf5", {"engine": "h5netcdf"})):
+    engines = {"zarr": {"engine": "zarr", "consolidated": False}, "hdf5": {"engine": "h5netcdf"}}
+    for key, options in engines.items():
         data = xarray.open_dataset(sys.argv[1 if key == "zarr" else 2], **options)
         names = ("sample", "label", "split", "group", "length", "layer", "feature")
         found[key] = {name: data[name].values.tolist() for name in names}

@@ -84,7 +84,9 @@ def test_lora_plus_gives_only_b_a_higher_rate():
 
 
 def test_optimiser_follows_the_protocol():
-    model = build_model("mha", LAYERS, FEATURES, CLASSES, Protocol.model_validate("paper"), decoder_channels=CHANNELS)
+    model = build_model(
+        "mha", LAYERS, FEATURES, CLASSES, Protocol.model_validate("paper"), decoder_channels=CHANNELS
+    )
     for name, kind, decay in (("paper", torch.optim.Adam, 0.1), ("released", torch.optim.AdamW, 0.01)):
         optimizer = build_optimizer(model, TrainingConfig(), Protocol.model_validate(name))
         assert type(optimizer) is kind

@@ -105,7 +105,10 @@ def test_killed_in_both_stages_the_same_command_ends_with_the_same_tables(folder
     [
         ({"trainng": {}}, r"trainng.*Did you mean 'training'"),
         ({"experiments": [{"dataset": "vader", "encoder": "minilm-l6", "variants": ["daam1"]}]}, "'daam_v1'"),
-        ({"datasets": {"vader": {"path": "nowhere/vader"}}}, r"datasets\.vader: path does not exist.*nowhere"),
+        (
+            {"datasets": {"vader": {"path": "nowhere/vader"}}},
+            r"datasets\.vader: path does not exist.*nowhere",
+        ),
     ],
     ids=["unknown key", "unknown variant", "missing file"],
 )

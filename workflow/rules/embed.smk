@@ -11,13 +11,13 @@ rule list_samples:
         lambda wildcards: asset_marker(PLAN.datasets[wildcards.dataset].path),
     output:
         "results/samples/{dataset}.parquet",
-    params:
-        spec=lambda wildcards: PLAN.datasets[wildcards.dataset].model_dump_json(exclude={"folds"}),
-        source=source_fingerprint("datasets"),
     log:
         "results/logs/list_samples/{dataset}.log",
     benchmark:
         "results/benchmarks/list_samples/{dataset}.tsv"
+    params:
+        spec=lambda wildcards: PLAN.datasets[wildcards.dataset].model_dump_json(exclude={"folds"}),
+        source=source_fingerprint("datasets"),
     message:
         "Listing the samples of {wildcards.dataset}"
     shell:
@@ -31,14 +31,14 @@ rule extract_embeddings:
         samples="results/samples/{dataset}.parquet",
     output:
         "results/embeddings/{dataset}/{encoder}/manifest.json",
-    params:
-        spec=extraction_spec,
-        source=source_fingerprint("encoders", "cache"),
     log:
         "results/logs/extract_embeddings/{dataset}/{encoder}.log",
     benchmark:
         "results/benchmarks/extract_embeddings/{dataset}/{encoder}.tsv"
     threads: 16
+    params:
+        spec=extraction_spec,
+        source=source_fingerprint("encoders", "cache"),
     message:
         "Extracting the embeddings of {wildcards.dataset} with {wildcards.encoder}"
     shell:

@@ -9,14 +9,14 @@ rule assets:
 rule fetch_asset:
     output:
         "resources/{asset}.json",
-    params:
-        folder="resources/{asset}",
-        pinned=lambda wildcards: ASSETS[wildcards.asset].archive_sha256,
     log:
         "results/logs/fetch_asset/{asset}.log",
     benchmark:
         "results/benchmarks/fetch_asset/{asset}.tsv"
     localrule: True
+    params:
+        folder="resources/{asset}",
+        pinned=lambda wildcards: ASSETS[wildcards.asset].archive_sha256,
     message:
         "Fetching {wildcards.asset}"
     shell:

@@ -10,12 +10,12 @@ rule write_tables:
             caption="../report/tables.rst",
             category="Tables",
         ),
-    params:
-        source=source_fingerprint("analysis", "records.py"),
     log:
         "results/logs/write_tables.log",
     benchmark:
         "results/benchmarks/write_tables.tsv"
+    params:
+        source=source_fingerprint("analysis", "records.py"),
     message:
         "Writing the tables"
     shell:
@@ -27,12 +27,12 @@ rule write_figures:
         all_records(),
     output:
         report(all_figures(), caption="../report/figures.rst", category="Figures"),
-    params:
-        source=source_fingerprint("analysis", "records.py"),
     log:
         "results/logs/write_figures.log",
     benchmark:
         "results/benchmarks/write_figures.tsv"
+    params:
+        source=source_fingerprint("analysis", "records.py"),
     message:
         "Drawing the figures"
     shell:
@@ -47,6 +47,10 @@ rule write_report:
         manifests=all_manifests(),
     output:
         "results/report.html",
+    log:
+        "results/logs/write_report.log",
+    benchmark:
+        "results/benchmarks/write_report.tsv"
     params:
         spec=json.dumps(
             {
@@ -57,10 +61,6 @@ rule write_report:
             }
         ),
         source=source_fingerprint("analysis", "records.py"),
-    log:
-        "results/logs/write_report.log",
-    benchmark:
-        "results/benchmarks/write_report.tsv"
     message:
         "Writing the report"
     shell:

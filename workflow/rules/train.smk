@@ -7,14 +7,14 @@ rule train_variant:
         cache="results/embeddings/{dataset}/{encoder}/manifest.json",
     output:
         "results/runs/{dataset}/{encoder}/{variant}/finished.json",
-    params:
-        spec=training_spec,
-        source=source_fingerprint("heads", "training", "cache/reader.py"),
     log:
         "results/logs/train_variant/{dataset}/{encoder}/{variant}.log",
     benchmark:
         "results/benchmarks/train_variant/{dataset}/{encoder}/{variant}.tsv"
     threads: 1
+    params:
+        spec=training_spec,
+        source=source_fingerprint("heads", "training", "cache/reader.py"),
     message:
         "Training {wildcards.variant} on {wildcards.dataset} x {wildcards.encoder}"
     shell:

@@ -1,0 +1,72 @@
+"""Records as training writes them, with numbers chosen by hand."""
+
+import io
+
+import numpy as np
+import pytest
+
+from daam_bench.records import RunRecord, write_atomically, write_finished, write_record
+
+LAYERS, FEATURES = 5, 13
+
+
+def make_record(variant, fold, seed, accuracy, **changes):
+    fields = {
+        "key": f"{variant}{fold}{seed}",
+        "dataset": "toy_data",
+        "encoder": "tiny",
+        "variant": variant,
+        "kind": "attention",
+        "fold": fold,
+        "fold_name": f"source {fold}",
+        "seed": seed,
+        "accuracy": accuracy,
+        "majority_accuracy": 0.2 + 0.1 * fold,
+        "train_samples": 70,
+        "validation_samples": 30,
+        "selected_epoch": 2,
+        "parameters_attention": 16384,
+        "parameters_with_decoder": 238104,
+        "parameters_with_classifier": 336412,
+        "protocol": {"name": "corrected"},
+        "training": {"epochs": 2},
+        "cache_identity": "abc",
+        "wall_seconds": 1.5,
+        "cpu_seconds": 1.25,
+        "environment": {"torch": "2"},
+    }
+    return RunRecord(**(fields | changes))
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Return variant folders: one variant with density, one without, both baselines."""
+    scores = {
+        "mha": {(0, 0): 0.5, (0, 1): 0.6, (1, 0): 0.7, (1, 1): 0.8},
+        "daam_v1": {(0, 0): 0.6, (0, 1): 0.6, (1, 0): 0.6, (1, 1): 0.6},
+    }
+    made = []
+    for variant, values in scores.items():
+        folder = tmp_path / "runs/toy_data/tiny" / variant
+        ranges = {"mean_offset": (-0.1, 0.2), "scaled_variance": (1.9, 2.1)} if variant == "daam_v1" else {}
+        records = [
+            make_record(variant, *place, score, parameter_ranges=ranges) for place, score in values.items()
+        ]
+        for record in records:
+            write_record(folder, record)
+            if variant == "daam_v1":
+                density = np.arange(LAYERS, dtype=np.float64)[:, None] + np.zeros(FEATURES) + record.seed
+                buffer = io.BytesIO()
+                np.savez(buffer, density=density)
+                write_atomically(folder / f"{record.stem}.density.npz", buffer.getvalue())
+        write_finished(folder, records)
+        made.append(folder)
+    for variant, shift in (("majority", 0.0), ("best_single_layer", 0.1)):
+        folder = tmp_path / "runs/toy_data/tiny" / variant
+        changes = {"kind": "baseline", "note": "layer 3", "protocol": {}, "training": {}}
+        records = [make_record(variant, fold, 0, 0.2 + 0.1 * fold + shift, **changes) for fold in (0, 1)]
+        for record in records:
+            write_record(folder, record)
+        write_finished(folder, records)
+        made.append(folder)
+    return made
