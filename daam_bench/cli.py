@@ -80,6 +80,7 @@ def parameters(
         ProtocolName, typer.Option(help="GQA and GQDAAM are larger with separate query heads (D3)")
     ] = ProtocolName.RELEASED,
     decoder_channels: Annotated[int, typer.Option(min=1, help="channels between the convolutions")] = 512,
+    density_heads: Annotated[int | None, typer.Option(min=1, help="heads of density attention")] = None,
     output: Format = OutputFormat.TABLE,
 ) -> None:
     """Count the trainable parameters of every variant: attention, with convolutions, with classifier.
@@ -94,7 +95,13 @@ def parameters(
     rows = []
     for name in VARIANTS:
         counts = parameter_counts(
-            name, layers, features, classes, switches, decoder_channels=decoder_channels
+            name,
+            layers,
+            features,
+            classes,
+            switches,
+            decoder_channels=decoder_channels,
+            density_heads=density_heads,
         )
         rows.append(
             {

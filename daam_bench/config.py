@@ -145,6 +145,12 @@ class TrainingConfig(_Section):
         "bfloat16", description="bfloat16: automatic mixed precision; float32: full precision throughout"
     )
     decoder_channels: int = Field(512, ge=1, description="channels between the decoder's two convolutions")
+    density_heads: int | None = Field(
+        None,
+        ge=1,
+        description="heads of density attention over the layers, except DAAMv2's one; by default 8 where it "
+        "can, else the largest divisor up to 8 of the number of layers that leaves two layers a head",
+    )
     inner_fraction: float = Field(
         0.1, gt=0, lt=1, description="part of the training split that chooses the epoch when select: inner"
     )

@@ -1,6 +1,7 @@
 """From the configuration to the jobs: every name is checked here, before anything runs."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from daam_bench.assets import ASSETS
@@ -55,6 +56,8 @@ def make_plan(config: Config) -> Plan:
         *(("encoders", name, e.model) for name, e in encoders.items() if e.revision is None),
     ]:
         assets += _asset_of(f"{section}.{name}", path)
+    for name, dataset in datasets.items():
+        _check_files(f"datasets.{name}.path", dataset)
     return Plan(datasets, encoders, caches, jobs, sorted(set(assets)))
 
 
@@ -85,6 +88,23 @@ def _jobs(config: Config, experiment: Experiment) -> list[Job]:
     ]
 
 
+def _check_files(where: str, dataset: DatasetConfig) -> None:
+    """Check that a dataset's folder has the files of its kind; one that is yet to be fetched is left out."""
+    folder = Path(dataset.path)
+    for file in dataset_kind(dataset.kind).files if folder.exists() else ():
+        if not (folder / file).exists():
+            near = get_close_matches(file, [path.name for path in folder.iterdir()], n=1)
+            raise DataError(
+                "a file of the dataset is missing",
+                where=where,
+                expected=folder / file,
+                found=f"the similar {near[0]}" if near else None,
+                remedy=f"Put it there, or delete {folder} and {folder}.json to fetch it again."
+                if _asset_of(where, dataset.path)
+                else "Put it there, or correct the path in the configuration.",
+            )
+
+
 def _asset_of(where: str, path: str) -> list[str]:
     """Return the asset that a path belongs to, or nothing if the path exists by itself."""
     parts = Path(path).parts
@@ -95,10 +115,13 @@ def _asset_of(where: str, path: str) -> list[str]:
             raise unknown_name("asset", parts[1], ASSETS, f"{where} ({path})")
     if Path(path).exists():
         return []
+    beside = [str(p) for p in Path(path).parent.glob("*")] + [str(RESOURCES / name) for name in ASSETS]
+    near = get_close_matches(path, beside, n=1)
     raise DataError(
         "path does not exist",
         where=where,
         expected=f"a file or folder, or {RESOURCES}/ with one of {', '.join(sorted(ASSETS))}",
         found=path,
-        remedy="Correct the path in the configuration; it is relative to the folder that snakemake runs in.",
+        remedy=(f"Did you mean {near[0]!r}? " if near else "")
+        + "Correct the path in the configuration; it is relative to the folder that snakemake runs in.",
     )

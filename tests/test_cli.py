@@ -40,6 +40,14 @@ def test_parameters_are_the_published_ones(sizes, variant, expected):
     assert (found["attention"], found["with_decoder"], found["with_classifier"]) == expected
 
 
+def test_heads_that_do_not_divide_the_layers_are_refused():
+    words = ["parameters", "--layers", "24", "--features", "1024", "--classes", "4", "--density-heads", "7"]
+    done = subprocess.run([PROGRAM, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "7" in done.stderr
+    assert "24" in done.stderr
+
+
 def test_lists_name_every_variant_and_kind():
     assert all(name in output_of("variants") for name in VARIANTS)
     assert "vader" in output_of("datasets")

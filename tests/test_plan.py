@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from daam_bench.config import parse_config
+from daam_bench.datasets.vader import VADER
 from daam_bench.errors import ConfigError, DataError
 from daam_bench.heads.presets import VARIANTS
 from daam_bench.plan import make_plan
@@ -61,6 +62,23 @@ def test_missing_path_stops_the_plan(tmp_path):
     data = embedded()
     data["datasets"]["vader"]["path"] = str(tmp_path / "absent")
     with pytest.raises(DataError, match=r"datasets\.vader: path does not exist.*absent"):
+        plan_of(data)
+
+
+def test_missing_file_of_a_dataset_stops_the_plan_with_the_nearest_name(tmp_path):
+    for name in VADER.files:
+        (tmp_path / name.replace("tweets_G", "tweets-G")).write_text("")
+    data = embedded()
+    data["datasets"]["vader"]["path"] = str(tmp_path)
+    with pytest.raises(DataError, match=r"tweets_GroundTruth\.txt.*tweets-GroundTruth\.txt"):
+        plan_of(data)
+
+
+def test_mistyped_path_names_the_nearest(tmp_path):
+    (tmp_path / "snippets").mkdir()
+    data = embedded()
+    data["datasets"]["vader"]["path"] = str(tmp_path / "snipets")
+    with pytest.raises(DataError, match=r"Did you mean '.*snippets'"):
         plan_of(data)
 
 

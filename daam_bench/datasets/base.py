@@ -19,6 +19,7 @@ class DatasetKind:
         reader: `module:function`; takes the path, returns a table with the columns sample_id, label,
             group, split and the modality's payload (`text` for text).
         counts: number of samples of each group as published; a different number is an error.
+        files: files that the path must hold, checked before any job starts.
         source: where the data comes from.
         licence: licence as its source states it.
         citation: publication to cite.
@@ -34,3 +35,4 @@ class DatasetKind:
     licence: str
     citation: str
     counts: Mapping[str, int] = field(default_factory=dict)
+    files: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ VADER = DatasetKind(
     classes=("negative", "neutral", "positive"),
     groups=tuple(_FILES),
     reader="daam_bench.datasets.vader:read_vader",
+    files=tuple(_FILES.values()),
     counts={"amazon": 3708, "movies": 10605, "news": 5190, "tweets": 4200},
     source="PyPI vaderSentiment 3.3.2, additional_resources/hutto_ICWSM_2014.tar.gz",
     licence="MIT",

@@ -20,14 +20,26 @@ from daam_bench.heads.multi_head import LayerSelfAttention
 from daam_bench.heads.presets import Variant, find_variant
 
 
-def build_attention(variant: str | Variant, layers: int, features: int, protocol: Protocol) -> nn.Module:
+def build_attention(
+    variant: str | Variant,
+    layers: int,
+    features: int,
+    protocol: Protocol,
+    *,
+    density_heads: int | None = None,
+) -> nn.Module:
     """Build the attention part of a variant; its `out_features` says how many features come out.
+
+    `density_heads` goes to variants with a density whose number of heads is not part of what they are.
 
     Raises:
         ConfigError: if the variant is unknown or does not fit the number of layers.
     """
     found = find_variant(variant) if isinstance(variant, str) else variant
-    attention: nn.Module = resolve_name(found.builder)(layers, features, protocol, **found.options)
+    options = dict(found.options)
+    if found.has_density:
+        options.setdefault("heads", density_heads)
+    attention: nn.Module = resolve_name(found.builder)(layers, features, protocol, **options)
     return attention
 
 
@@ -39,6 +51,7 @@ def build_model(
     protocol: Protocol,
     *,
     decoder_channels: int = 512,
+    density_heads: int | None = None,
 ) -> AttentionClassifier:
     """Build a classifier of [batch, layer, feature] with initial weights from torch's global generator.
 
@@ -49,11 +62,12 @@ def build_model(
         classes: number of classes.
         protocol: the switches D1 to D3 are read.
         decoder_channels: channels between the decoder's two convolutions.
+        density_heads: heads of density attention (not DAAMv2's); None for the usual number.
 
     Raises:
         ConfigError: if the variant is unknown or does not fit the number of layers.
     """
-    attention = build_attention(variant, layers, features, protocol)
+    attention = build_attention(variant, layers, features, protocol, density_heads=density_heads)
     width = cast(int, attention.out_features)
     return AttentionClassifier(attention, ConvolutionalDecoder(layers, width, classes, decoder_channels))
 
@@ -66,13 +80,22 @@ def parameter_counts(
     protocol: Protocol,
     *,
     decoder_channels: int = 512,
+    density_heads: int | None = None,
 ) -> ParameterCounts:
     """Count a variant's trainable parameters (method.md section 4) without allocating them.
 
     Arguments and errors are those of `build_model`.
     """
     with torch.device("meta"):
-        model = build_model(variant, layers, features, classes, protocol, decoder_channels=decoder_channels)
+        model = build_model(
+            variant,
+            layers,
+            features,
+            classes,
+            protocol,
+            decoder_channels=decoder_channels,
+            density_heads=density_heads,
+        )
     return model.parameter_counts()
 
 

@@ -176,9 +176,15 @@ def _train_variant(
     classes = len(bench.cache.class_names)
     torch.manual_seed(seed)
     layers, features = bench.embeddings.shape[1:]
-    channels = spec.training.decoder_channels
-    model = build_model(spec.variant, layers, features, classes, spec.protocol, decoder_channels=channels)
-    model = model.to(bench.device)
+    model = build_model(
+        spec.variant,
+        layers,
+        features,
+        classes,
+        spec.protocol,
+        decoder_channels=spec.training.decoder_channels,
+        density_heads=spec.training.density_heads,
+    ).to(bench.device)
     outcome = train_replica(
         model,
         bench.embeddings,
