@@ -16,7 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-cache_app = typer.Typer(help="Look into an embedding cache.", no_args_is_help=True)
+cache_app = typer.Typer(help="Look into an embedding cache, prove it, mend it.", no_args_is_help=True)
 app.add_typer(cache_app, name="cache")
 
 
@@ -35,6 +35,14 @@ class ProtocolName(StrEnum):
     RELEASED = "released"
 
 
+class CacheFormat(StrEnum):
+    """Formats of a cache on disk."""
+
+    ZARR = "zarr"
+    HDF5 = "hdf5"
+
+
+CachePath = Annotated[Path, typer.Argument(help="a store, its manifest, or the folder that has them")]
 Format = Annotated[OutputFormat, typer.Option("--format", help="how to print")]
 
 
@@ -58,10 +66,10 @@ def datasets(output: Format = OutputFormat.TABLE) -> None:
     rows = [
         {
             "kind": kind.name,
-            "modality": kind.modality,
+            "modality": kind.modality or "as declared",
             "classes": len(kind.classes),
             "groups": len(kind.groups),
-            "samples": sum(kind.counts.values()),
+            "samples": sum(kind.counts.values()) or sum(sum(c.values()) for c in kind.class_counts.values()),
             "licence": kind.licence,
             "title": kind.title,
             "source": kind.source,
@@ -116,7 +124,7 @@ def parameters(
 
 @cache_app.command("info")
 def cache_info(
-    path: Annotated[Path, typer.Argument(help="a store, its manifest, or the folder that has them")],
+    path: CachePath,
     rows: Annotated[int, typer.Option(min=0, help="number of samples to show")] = 5,
     output: Format = OutputFormat.TABLE,
 ) -> None:
@@ -135,6 +143,51 @@ def cache_info(
             typer.echo(f"{key.replace('_', ' ')}: " + ", ".join(f"{k} {v}" for k, v in value.items()))
         else:
             typer.echo(f"{key.replace('_', ' ')}: {value}")
+
+
+@cache_app.command("verify")
+def cache_verify(path: CachePath, output: Format = OutputFormat.TABLE) -> None:
+    """Prove every chunk of a cache by its checksums, and its labels and counts; exit code 5 if any is bad."""
+    from daam_bench.cache.verify import verify_cache
+    from daam_bench.errors import CacheError
+
+    found = verify_cache(path)
+    if output is OutputFormat.JSON:
+        report = {"ok": found.ok, "bad_chunks": found.bad_chunks, "problems": found.problems}
+        typer.echo(json.dumps(report, indent=1))
+    else:
+        for index, reason in found.bad_chunks.items():
+            typer.echo(f"chunk {index}: {reason}")
+        for problem in found.problems:
+            typer.echo(problem)
+    if not found.ok:
+        count = len(found.bad_chunks) + len(found.problems)
+        remedy = f"`daam-bench cache repair {path}` extracts only what is bad."
+        raise CacheError("the cache is damaged", where=path, found=f"{count} problems", remedy=remedy)
+    typer.echo(f"{path}: whole", err=True)
+
+
+@cache_app.command("repair")
+def cache_repair(path: CachePath) -> None:
+    """Extract again what is missing or damaged in a cache, and only that."""
+    from daam_bench.cache.repair import repair_cache
+    from daam_bench.steps import progress_bar
+
+    with progress_bar("samples/s") as progress:
+        computed = repair_cache(path, progress)
+    typer.echo(f"{path}: {computed} samples extracted again")
+
+
+@cache_app.command("convert")
+def cache_convert(
+    path: CachePath,
+    target: Annotated[Path, typer.Argument(help="folder for the copy")],
+    kind: Annotated[CacheFormat, typer.Option("--to", help="format of the copy")],
+) -> None:
+    """Copy a cache into the other format; values, labels and identity stay."""
+    from daam_bench.cache.conversion import convert_cache
+
+    typer.echo(str(convert_cache(path, target, kind.value)))
 
 
 @app.command()

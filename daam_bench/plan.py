@@ -52,7 +52,7 @@ def make_plan(config: Config) -> Plan:
     encoders = {name: config.encoders[name] for _, name in caches}
     assets: list[str] = []
     for section, name, path in [
-        *(("datasets", name, d.path) for name, d in datasets.items()),
+        *(("datasets", name, d.path) for name, d in datasets.items() if d.revision is None),
         *(("encoders", name, e.model) for name, e in encoders.items() if e.revision is None),
     ]:
         assets += _asset_of(f"{section}.{name}", path)
@@ -68,13 +68,14 @@ def _jobs(config: Config, experiment: Experiment) -> list[Job]:
     if experiment.encoder not in config.encoders:
         raise unknown_name("encoder", experiment.encoder, config.encoders, where)
     dataset = config.datasets[experiment.dataset]
-    kind = dataset_kind(dataset.kind, f"datasets.{experiment.dataset}.kind")
+    place = f"datasets.{experiment.dataset}"
+    modality = dataset_kind(dataset.kind, f"{place}.kind").modality_of(dataset, place)
     encoder = config.encoders[experiment.encoder]
-    if kind.modality != encoder.modality:
+    if modality != encoder.modality:
         raise ConfigError(
             "modality does not match",
             where=where,
-            expected=f"an encoder of {kind.modality}",
+            expected=f"an encoder of {modality}",
             found=f"{experiment.encoder!r} of {encoder.modality}",
         )
     wanted = list(VARIANTS) if experiment.variants == "all" else experiment.variants

@@ -45,17 +45,49 @@ def list_samples_step(name: str, output: Path, spec: Spec, log: Log = None) -> N
         logging.info("%d samples of %s", len(frame), name)
 
 
-@step_app.command("extract-embeddings")
-def extract_embeddings_step(samples: Path, output: Path, spec: Spec, log: Log = None) -> None:
-    """Run an encoder over a dataset and fill its cache; `output` is the manifest beside the store."""
+@step_app.command("check-leakage")
+def check_leakage_step(samples: Path, output: Path, spec: Spec, log: Log = None) -> None:
+    """Look for samples that are trained on and scored on at once; `output` lists them as CSV."""
     import pandas as pd
 
-    from daam_bench.cache.extraction import ExtractionSpec, extract_embeddings
+    from daam_bench.config import DatasetConfig
+    from daam_bench.datasets.leakage import check_leakage
 
-    with _logged(log), _progress("samples/s") as progress:
-        extract_embeddings(
-            ExtractionSpec.model_validate_json(spec), pd.read_parquet(samples), output, progress
-        )
+    with _logged(log):
+        rows = f"{output}.found"
+        found = check_leakage(pd.read_parquet(samples), DatasetConfig.model_validate_json(spec), rows)
+        found.to_csv(output, index=False)
+        Path(rows).unlink(missing_ok=True)
+
+
+@step_app.command("extract-part")
+def extract_part_step(
+    samples: Path,
+    output: Path,
+    spec: Spec,
+    part: Annotated[str, typer.Option(help="number of this part and number of parts: 1-of-1")] = "1-of-1",
+    log: Log = None,
+) -> None:
+    """Run an encoder over a part of a dataset and fill its cache."""
+    import pandas as pd
+
+    from daam_bench.cache.extraction import ExtractionSpec, extract_part
+
+    number, parts = (int(text) for text in part.split("-of-"))
+    with _logged(log), progress_bar("samples/s") as progress:
+        job = ExtractionSpec.model_validate_json(spec)
+        extract_part(job, pd.read_parquet(samples), output, (number, parts), progress)
+
+
+@step_app.command("finish-cache")
+def finish_cache_step(
+    samples: Path, parts: list[Path], manifest: Annotated[Path, typer.Option()], spec: Spec, log: Log = None
+) -> None:
+    """Check that all parts of a cache are there and write its manifest."""
+    from daam_bench.cache.extraction import ExtractionSpec, finish_cache
+
+    with _logged(log):
+        finish_cache(ExtractionSpec.model_validate_json(spec), samples, parts, manifest)
 
 
 @step_app.command("train-variant")
@@ -63,7 +95,7 @@ def train_variant_step(cache: Path, output: Path, spec: Spec, log: Log = None) -
     """Train or score all folds and seeds of a variant; `output` is the list of finished records."""
     from daam_bench.training.run import TrainingSpec, run_job
 
-    with _logged(log), _progress("replicas/s") as progress:
+    with _logged(log), progress_bar("replicas/s") as progress:
         run_job(TrainingSpec.model_validate_json(spec), cache, output.parent, progress)
 
 
@@ -123,7 +155,7 @@ def _logged(log: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def _progress(unit: str) -> Iterator["Progress"]:
+def progress_bar(unit: str) -> Iterator["Progress"]:
     """Show a bar with rate and time left where a person is watching."""
     import sys
 

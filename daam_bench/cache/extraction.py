@@ -2,30 +2,29 @@
 
 import json
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 from rich.progress import Progress
 
+from daam_bench.cache.batches import Encoded, batching_difference, encode_runs
 from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples, hash_files
+from daam_bench.cache.manifest import write_manifest
+from daam_bench.cache.reuse import ReusableRows, fill_from
 from daam_bench.cache.store import CacheLayout, rows_per_chunk
 from daam_bench.cache.writer import CacheWriter
 from daam_bench.config import CacheConfig, EncoderConfig
-from daam_bench.datasets.registry import dataset_kind
 from daam_bench.encoders.base import Encoder, load_encoder
-from daam_bench.errors import DataError
+from daam_bench.errors import CacheError, DataError
 from daam_bench.records import write_atomically
 
-# Larger batches gain nothing on a CPU and cost memory; lengths are sorted, so few positions are padding.
-_POSITIONS_PER_BATCH = 2048
-_COMPARED_SAMPLES = 16
+_WEIGHTS = ("*.safetensors", "*.bin", "config.json")
 
 
 class ExtractionSpec(BaseModel):
@@ -34,125 +33,164 @@ class ExtractionSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str
-    dataset_kind: str
     encoder_name: str
     encoder: EncoderConfig
     cache: CacheConfig
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Pooled layers of a run of samples: `block` [row, layer, feature], `lengths` [row], reasons by id."""
-
-    block: npt.NDArray[np.floating]
-    lengths: npt.NDArray[np.int64]
-    quarantined: dict[str, str]
-
-
-def extract_embeddings(
-    spec: ExtractionSpec, samples: pd.DataFrame, manifest: Path, progress: Progress
+def extract_part(
+    spec: ExtractionSpec, samples: pd.DataFrame, output: Path, part: tuple[int, int], progress: Progress
 ) -> None:
-    """Fill the cache of one dataset and encoder, then write its manifest.
+    """Fill one part of the chunks of a cache, then write what was measured.
 
-    The store lies beside the manifest and is named after its identity, so another model or other samples
-    never meet the same files.
+    The store lies in the folder above the output's and is named after its identity, so another model or
+    other samples never meet the same files. Rows of older caches of the same encoder are reused.
 
     Args:
         spec: what to compute.
         samples: table from `datasets.listing.list_samples`.
-        manifest: written last; it names the store and everything that it was made from.
+        output: `<folder of the cache>/parts/<name>.json`, written last; it names the store.
+        part: (number of this part, number of parts), counted from 1.
         progress: shows samples per second and time left.
 
     Raises:
         EncoderError: if the encoder cannot be used.
         CacheError: if the store cannot be written.
+        DataError: if a sample cannot be used and the configuration says to stop.
     """
     encoder = load_encoder(spec.encoder_name, spec.encoder)
-    identity = _identity(spec, encoder, samples)
-    layout = _layout(spec, encoder, samples, identity)
-    with CacheWriter(manifest.parent, spec.cache.format, layout, identity) as writer:
-        missing = writer.missing_chunks()
-        count = sum(len(samples.iloc[layout.rows_of(index)]) for index in missing)
-        task = progress.add_task(f"{spec.dataset} x {spec.encoder_name}", total=count)
-        start = perf_counter()
-        for index in missing:
-            part = samples.iloc[layout.rows_of(index)]
-            chunk = encode_chunk(encoder, part)
-            writer.write_chunk(
-                index, chunk.block.astype(spec.cache.dtype), chunk.lengths.tolist(), chunk.quarantined
-            )
-            progress.advance(task, len(part))
-        seconds = perf_counter() - start
-        logging.info(
-            "%d samples in %.1f s, %d chunks were there", count, seconds, layout.chunks - len(missing)
-        )
-        measured: dict[str, Any] = {"batching_difference": batching_difference(encoder, samples)}
-        if count:
-            measured |= {"extracted_samples": count, "samples_per_second": count / seconds}
-        facts = writer.finish() | {"measurements": measured}
-    write_atomically(manifest, (json.dumps(facts, indent=1) + "\n").encode())
+    layout, identity = describe(spec, encoder, samples)
+    folder = output.parent.parent
+    with CacheWriter(folder, spec.cache.format, layout, identity, part) as writer:
+        measured = fill(writer, encoder, samples, spec, progress)
+        if part[0] == 1:
+            measured["batching_difference"] = batching_difference(encoder, samples, folder_of(samples))
+        facts = {"store": writer.path.name, "part": list(part), "measurements": measured}
+    write_atomically(output, (json.dumps(facts, indent=1) + "\n").encode())
 
 
-def encode_chunk(encoder: Encoder, samples: pd.DataFrame) -> Chunk:
-    """Encode samples in batches of similar length; a sample whose result is not finite is quarantined."""
-    prepared, lengths = encoder.prepare(samples)
-    block = np.full((len(samples), encoder.layers, encoder.features), np.nan, dtype=np.float32)
-    for batch in batches_by_length(lengths, _POSITIONS_PER_BATCH):
-        block[batch] = encoder.encode([prepared[i] for i in batch]).numpy()
-    bad = ~np.isfinite(block).all(axis=(1, 2))
-    block[bad] = np.nan
-    kept_lengths = np.where(bad, -1, np.asarray(lengths, dtype=np.int64))
-    reasons = {str(i): "the encoder's output is not finite" for i in samples["sample_id"].to_numpy()[bad]}
-    return Chunk(block, kept_lengths, reasons)
+def fill(
+    writer: CacheWriter, encoder: Encoder, samples: pd.DataFrame, spec: ExtractionSpec, progress: Progress
+) -> dict[str, Any]:
+    """Compute the writer's missing chunks; return how many samples, in how many seconds.
 
-
-def batches_by_length(lengths: list[int], positions: int) -> Iterator[list[int]]:
-    """Deal row numbers to batches, longest first, so that rows x longest length stays within `positions`.
-
-    A sample longer than `positions` is a batch of its own.
+    Raises:
+        DataError: if a sample cannot be used and the configuration says to stop.
     """
-    batch: list[int] = []
-    longest = 0
-    for row in np.argsort(np.negative(lengths), kind="stable").tolist():
-        longest = max(longest, lengths[row])
-        if batch and longest * (len(batch) + 1) > positions:
-            yield batch
-            batch, longest = [], lengths[row]
-        batch.append(row)
-    if batch:
-        yield batch
+    layout, missing = writer.layout, writer.missing_chunks()
+    total = sum(len(range(layout.samples)[layout.rows_of(index)]) for index in missing)
+    task = progress.add_task(f"{spec.dataset} x {spec.encoder_name}", total=total)
+    rows = ReusableRows(writer.path.parent, writer.identity)
+    start, computed, positions = perf_counter(), 0, 0
+    with ThreadPoolExecutor(1, thread_name_prefix="write") as pool:
+        writing: Future[None] | None = None
+        for index, chunk, count in _chunks(encoder, samples, layout, missing, rows):
+            if chunk.quarantined and spec.cache.on_bad_sample == "stop":
+                name, reason = next(iter(chunk.quarantined.items()))
+                raise DataError(
+                    f"a sample cannot be used ({reason})",
+                    where=f"{spec.dataset}: {name}",
+                    remedy="Repair it, or set cache.on_bad_sample: quarantine to leave such samples out.",
+                )
+            if writing is not None:
+                writing.result()
+            block = chunk.block.astype(layout.dtype)
+            arguments = (index, block, chunk.lengths.tolist(), chunk.quarantined)
+            writing = pool.submit(writer.write_chunk, *arguments)
+            computed += count
+            positions += int(chunk.lengths[chunk.lengths > 0].sum())
+            progress.advance(task, len(block))
+        if writing is not None:
+            writing.result()
+    rows.close()
+    seconds = perf_counter() - start
+    logging.info("%d samples in %.1f s, %d rows reused", computed, seconds, total - computed)
+    measured: dict[str, Any] = {"computed_samples": computed, "reused_samples": total - computed}
+    if computed:
+        measured |= {
+            "seconds": seconds,
+            "samples_per_second": total / seconds,
+            "positions_per_second": positions / seconds,
+        }
+    return measured
 
 
-def batching_difference(encoder: Encoder, samples: pd.DataFrame) -> float:
-    """Return the largest |batched - single| over a spread of lengths, in units of the layer's RMS."""
-    prepared, lengths = encoder.prepare(samples.iloc[:: max(1, len(samples) // 256)])
-    order = np.argsort(lengths, kind="stable")
-    chosen = [prepared[i] for i in order[np.linspace(0, len(order) - 1, _COMPARED_SAMPLES).astype(int)]]
-    together = encoder.encode(chosen).numpy()
-    alone = np.concatenate([encoder.encode([sample]).numpy() for sample in chosen])
-    scale = np.sqrt(np.mean(alone**2, axis=(0, 2), keepdims=True))
-    return float(np.max(np.abs(together - alone) / scale))
+def _chunks(
+    encoder: Encoder, samples: pd.DataFrame, layout: CacheLayout, missing: list[int], rows: ReusableRows
+) -> Iterator[tuple[int, Encoded, int]]:
+    """Yield number, values and count of computed samples of each missing chunk."""
+    parts = {index: samples.iloc[layout.rows_of(index)] for index in missing}
+    to_compute = []
+    for part in parts.values():
+        known = part["content_key"].isin([key for key in part["content_key"] if key in rows])
+        to_compute.append(part[~known.to_numpy()])
+    encoded = encode_runs(encoder, to_compute, folder_of(samples))
+    for (index, part), run, found in zip(parts.items(), to_compute, encoded, strict=True):
+        if len(run) == len(part):
+            yield index, found, len(part)
+            continue
+        block = np.full((len(part), layout.layers, layout.features), np.nan, dtype=np.float32)
+        lengths = np.full(len(part), -1, dtype=np.int64)
+        left = fill_from(rows, part["content_key"].tolist(), block, lengths)
+        if len(left) > len(run):  # an older row turned out to be damaged
+            found = next(encode_runs(encoder, [part.iloc[left]], folder_of(samples)))
+        block[left], lengths[left] = found.block, found.lengths
+        yield index, Encoded(block, lengths, found.quarantined), len(left)
 
 
-def _identity(spec: ExtractionSpec, encoder: Encoder, samples: pd.DataFrame) -> CacheIdentity:
-    folder = Path(spec.encoder.model)
-    weights = hash_files(folder, "*.safetensors", "config.json") if folder.is_dir() else spec.encoder.revision
-    return CacheIdentity(
-        schema_version=SCHEMA_VERSION,
-        dataset=spec.dataset,
-        encoder={"name": spec.encoder_name, "weights": weights, **encoder.settings()},
-        stored_dtype=spec.cache.dtype,
-        samples=digest_of_samples(samples),
-    )
+def finish_cache(spec: ExtractionSpec, samples: Path, outputs: Sequence[Path], manifest: Path) -> None:
+    """Mark a cache whose parts are all there as complete and write its manifest.
+
+    Args:
+        spec: what was computed.
+        samples: table of samples, which a repair reads again.
+        outputs: what `extract_part` wrote, one file a part.
+        manifest: it names the store and everything that it was made from.
+
+    Raises:
+        CacheError: if a chunk is missing, or parts are of different caches.
+    """
+    parts = [json.loads(path.read_bytes()) for path in outputs]
+    stores = {part["store"] for part in parts}
+    if len(stores) != 1:
+        raise CacheError("parts of different caches", where=manifest.parent, found=", ".join(sorted(stores)))
+    with CacheWriter.of_store(manifest.parent / stores.pop()) as writer:
+        facts = writer.finish()
+    facts |= {
+        "spec": spec.model_dump(mode="json"),
+        "samples": str(samples),
+        "measurements": _summed([part["measurements"] for part in parts]),
+    }
+    write_manifest(manifest, facts)
 
 
-def _layout(
-    spec: ExtractionSpec, encoder: Encoder, samples: pd.DataFrame, identity: CacheIdentity
-) -> CacheLayout:
+def _summed(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Add up what parts measured; they may have run at once, so their rates add up too."""
+    summed: dict[str, Any] = {}
+    for part in parts:
+        for key, value in part.items():
+            summed[key] = value if key not in summed or value is None else summed[key] + value
+    return summed
+
+
+def folder_of(samples: pd.DataFrame) -> Path:
+    """Return the folder that the column `file` is relative to."""
+    return Path(samples.attrs["folder"])
+
+
+def describe(
+    spec: ExtractionSpec, encoder: Encoder, samples: pd.DataFrame
+) -> tuple[CacheLayout, CacheIdentity]:
+    """Return layout and identity of the cache of some samples.
+
+    Raises:
+        DataError: if there are no samples.
+    """
     if samples.empty:
         raise DataError("the dataset has no samples", where=spec.dataset)
-    kind = dataset_kind(spec.dataset_kind)
-    return CacheLayout(
+    settings = dict(encoder.settings())
+    facts = samples.attrs
+    layout = CacheLayout(
         samples=len(samples),
         layers=encoder.layers,
         features=encoder.features,
@@ -164,14 +202,25 @@ def _layout(
         labels=samples["label"].tolist(),
         splits=samples["split"].tolist(),
         groups=samples["group"].tolist(),
+        contents=samples["content_key"].tolist(),
         attributes={
             "dataset": spec.dataset,
-            "dataset_title": kind.title,
-            "class_names": list(kind.classes),
+            "dataset_title": facts["title"],
+            "class_names": list(facts["class_names"]),
             "encoder": spec.encoder_name,
             "layer_meaning": "layer l is hidden_states[l] of transformers, l = 1..N",
-            "pooling": identity.encoder["pooling"],
-            "licence": kind.licence,
-            "source": kind.source,
+            "pooling": settings["pooling"],
+            "licence": facts["licence"],
+            "source": facts["source"],
         },
     )
+    model = Path(spec.encoder.model)
+    weights = hash_files(model, *_WEIGHTS) if model.is_dir() else spec.encoder.revision
+    identity = CacheIdentity(
+        schema_version=SCHEMA_VERSION,
+        dataset=spec.dataset,
+        encoder={"name": spec.encoder_name, "weights": weights, **settings},
+        stored_dtype=spec.cache.dtype,
+        samples=digest_of_samples(layout),
+    )
+    return layout, identity

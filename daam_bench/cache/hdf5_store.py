@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from daam_bench.cache.store import Block, CacheLayout, EmbeddingStore, sync
+from daam_bench.cache.store import TEXTS, Block, CacheLayout, EmbeddingStore, sync
 from daam_bench.errors import CacheError
 
 
@@ -39,10 +39,9 @@ class Hdf5Store(EmbeddingStore):
             fillvalue=np.nan,
             dcpl=places,
         )
-        embeddings.attrs["coordinates"] = "label split group length"
-        texts = {"sample": layout.sample_ids, "split": layout.splits, "group": layout.groups}
-        for name, values in texts.items():
-            file.create_dataset(name, data=values, dtype=h5py.string_dtype())
+        embeddings.attrs["coordinates"] = "label split group content length"
+        for name, attribute in TEXTS.items():
+            file.create_dataset(name, data=getattr(layout, attribute), dtype=h5py.string_dtype())
         file.create_dataset("label", data=np.asarray(layout.labels, dtype=np.int64), fletcher32=True)
         file.create_dataset("length", data=np.full(layout.samples, -1, dtype=np.int64), fletcher32=True)
         file.create_dataset("layer", data=np.arange(1, layout.layers + 1), fletcher32=True)
@@ -50,7 +49,7 @@ class Hdf5Store(EmbeddingStore):
         for axis, name in enumerate(("sample", "layer", "feature")):
             file[name].make_scale(name)
             embeddings.dims[axis].attach_scale(file[name])
-        for name in ("split", "group", "label", "length"):
+        for name in ("split", "group", "content", "label", "length"):
             file[name].dims[0].attach_scale(file["sample"])
         _write_attributes(file, layout.attributes)
         store = cls(path, file)
@@ -68,18 +67,16 @@ class Hdf5Store(EmbeddingStore):
     def layout(self) -> CacheLayout:
         """Return shape, labels and attributes as stored."""
         samples, layers, features = self.embeddings.shape
-        texts = {name: self._read_texts(name) for name in ("sample", "split", "group")}
+        texts = {attribute: self._read_texts(name) for name, attribute in TEXTS.items()}
         return CacheLayout(
             samples=samples,
             layers=layers,
             features=features,
             dtype=str(self.embeddings.dtype),
             rows_per_chunk=self.embeddings.chunks[0],
-            sample_ids=texts["sample"],
             labels=self._read("label").tolist(),
-            splits=texts["split"],
-            groups=texts["group"],
             attributes=_read_attributes(self.file),
+            **texts,
         )
 
     def lengths(self) -> npt.NDArray[np.int64]:

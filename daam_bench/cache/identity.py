@@ -2,17 +2,17 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Self
 
-import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from daam_bench.cache.store import CacheLayout
 from daam_bench.errors import CacheError
 
 # Raise it when extraction or the stored layout changes any number: older caches are then made anew.
-SCHEMA_VERSION = 1
-
-_SAMPLE_COLUMNS = ("sample_id", "label", "group", "split", "content_sha256")
+SCHEMA_VERSION = 2
 
 
 class CacheIdentity(BaseModel):
@@ -25,6 +25,19 @@ class CacheIdentity(BaseModel):
     encoder: dict[str, str | None]
     stored_dtype: str
     samples: str
+
+    @classmethod
+    def of_attributes(cls, attributes: Mapping[str, Any], where: Path) -> Self:
+        """Return the identity that a store's attributes have.
+
+        Raises:
+            CacheError: if they have none.
+        """
+        try:
+            return cls.model_validate(attributes["identity"])
+        except (KeyError, ValidationError) as error:
+            first = str(error).splitlines()[0]
+            raise CacheError(f"its identity is missing or damaged ({first})", where=where) from None
 
     @property
     def digest(self) -> str:
@@ -48,10 +61,11 @@ def _flatten(identity: CacheIdentity) -> dict[str, object]:
     return fields | {f"encoder.{key}": value for key, value in encoder.items()}
 
 
-def digest_of_samples(samples: pd.DataFrame) -> str:
+def digest_of_samples(layout: CacheLayout) -> str:
     """Return the sha256 over the ordered ids, labels, groups, splits and content hashes."""
     digest = hashlib.sha256()
-    for row in samples[list(_SAMPLE_COLUMNS)].itertuples(index=False):
+    columns = (layout.sample_ids, layout.labels, layout.groups, layout.splits, layout.contents)
+    for row in zip(*columns, strict=True):
         digest.update(json.dumps([str(value) for value in row]).encode() + b"\n")
     return digest.hexdigest()
 

@@ -1,6 +1,5 @@
 """Read a finished cache; every chunk is verified before a value of it is used."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,35 +7,46 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from daam_bench.cache.identity import CacheIdentity
-from daam_bench.cache.ledger import Ledger, hash_block
-from daam_bench.cache.store import Block, CacheLayout, EmbeddingStore, store_class
-from daam_bench.cache.writer import ledger_path
+from daam_bench.cache.identity import CacheIdentity, digest_of_samples
+from daam_bench.cache.ledger import Ledger, hash_block, ledger_path
+from daam_bench.cache.manifest import MANIFEST, find_store, read_manifest
+from daam_bench.cache.store import Block, CacheLayout, EmbeddingStore, format_of, store_class
 from daam_bench.errors import CacheError
-
-MANIFEST = "manifest.json"
-_FORMAT_OF = {".zarr": "zarr", ".h5": "hdf5"}
 
 
 class EmbeddingCache:
-    """A finished cache.
+    """A finished cache; where its manifest lies beside it, the two must agree.
 
     Attributes:
         path: the store.
         layout: shape, labels and attributes.
         lengths: number of positions each sample was pooled over, [sample]; -1 for quarantined samples.
         identity: what determines the numbers.
+        committed: sha256 of each chunk by its number, from the manifest, or else from the ledger.
+
+    Raises:
+        CacheError: if it is not complete, or labels or attributes are not what was committed.
     """
 
     def __init__(self, path: Path, store: EmbeddingStore) -> None:
         self.path, self._store = path, store
         self.layout: CacheLayout = store.layout()
         attributes = self.layout.attributes
-        if attributes.get("complete") != 1 or "identity" not in attributes:
+        if attributes.get("complete") != 1:
             raise CacheError("the cache is not complete", where=path, remedy="Run snakemake; it goes on.")
-        self.identity = CacheIdentity.model_validate(attributes["identity"])
+        self.identity = CacheIdentity.of_attributes(attributes, path)
+        if digest_of_samples(self.layout) != self.identity.samples:
+            raise CacheError(
+                "sample ids, labels, groups, splits or contents were changed",
+                where=path,
+                remedy=f"`daam-bench cache repair {path.parent}` restores them.",
+            )
         self.lengths = store.lengths()
-        self._hashes = {i: entry.sha256 for i, entry in Ledger(ledger_path(path)).read().items()}
+        manifest = _manifest_of(path)
+        self.committed = {i: entry.sha256 for i, entry in Ledger(ledger_path(path)).read().items()}
+        if manifest is not None:
+            self._compare(manifest)
+            self.committed = dict(enumerate(manifest["chunk_sha256"]))
 
     @property
     def class_names(self) -> list[str]:
@@ -49,19 +59,19 @@ class EmbeddingCache:
         return dict(self.layout.attributes["quarantined"])
 
     def chunk(self, index: int) -> Block:
-        """Read one chunk [row, layer, feature] and verify it by the store's checksum and by the ledger.
+        """Read one chunk [row, layer, feature] and verify it by the store's checksum and by its sha256.
 
         Raises:
             CacheError: if it is missing or damaged.
         """
         block = self._store.read_chunk(index)
-        expected = self._hashes.get(index)
+        expected = self.committed.get(index)
         if expected is not None and hash_block(block) != expected:
             raise CacheError(
                 f"chunk {index} is not what was committed",
                 where=self.path,
                 expected=f"sha256 {expected}",
-                remedy="Run snakemake with --forcerun extract_embeddings: it extracts only what is bad.",
+                remedy=f"`daam-bench cache repair {self.path.parent}` extracts only what is bad.",
             )
         return block
 
@@ -77,41 +87,30 @@ class EmbeddingCache:
             values[rows] = block
         return values
 
-
-def find_store(path: Path) -> Path:
-    """Return the store that a path means: itself, the one its manifest names, or the one in a folder.
-
-    Raises:
-        CacheError: if there is none.
-    """
-    manifest = path if path.suffix == ".json" else path / MANIFEST
-    if path.suffix in _FORMAT_OF and path.exists():
-        return path
-    if manifest.exists():
-        return manifest.parent / str(read_manifest(manifest)["store"])
-    nearby = sorted(
-        str(p) for p in path.parent.glob("*") if p.suffix in _FORMAT_OF or (p / MANIFEST).exists()
-    )
-    raise CacheError(
-        "no cache here",
-        where=path,
-        expected="a .zarr or .h5 store, its manifest.json, or the folder of one",
-        remedy=f"There is {', '.join(nearby)}." if nearby else "`snakemake cache` makes it.",
-    )
+    def _compare(self, manifest: dict[str, Any]) -> None:
+        found = {
+            "digest": self.identity.digest,
+            "shape": list(self.layout.shape),
+            "dtype": self.layout.dtype,
+            "quarantined": self.layout.attributes.get("quarantined"),
+            **{key: self.layout.attributes.get(key) for key in manifest["attributes"]},
+        }
+        wanted = {**{key: manifest[key] for key in found if key in manifest}, **manifest["attributes"]}
+        for key, value in wanted.items():
+            if found[key] != value:
+                raise CacheError(
+                    f"{key} is not what was committed",
+                    where=self.path,
+                    expected=value,
+                    found=found[key],
+                    remedy=f"`daam-bench cache repair {self.path.parent}` restores it.",
+                )
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Read the manifest of a finished cache.
-
-    Raises:
-        CacheError: if it is not one.
-    """
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_bytes())
-        name = Path(manifest["store"]).name
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CacheError(f"not the manifest of a cache ({error})", where=path) from None
-    return manifest | {"store": name}
+def _manifest_of(path: Path) -> dict[str, Any] | None:
+    manifest = path.parent / MANIFEST
+    facts = read_manifest(manifest) if manifest.exists() else None
+    return facts if facts is not None and facts["store"] == path.name else None
 
 
 def open_cache(path: Path) -> EmbeddingCache:
@@ -121,4 +120,4 @@ def open_cache(path: Path) -> EmbeddingCache:
         CacheError: if there is none, or it is damaged or not complete.
     """
     store = find_store(path)
-    return EmbeddingCache(store, store_class(_FORMAT_OF[store.suffix]).open(store))
+    return EmbeddingCache(store, store_class(format_of(store) or "zarr").open(store))

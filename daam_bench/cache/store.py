@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Self
@@ -29,6 +29,7 @@ class CacheLayout:
         dtype: float32 or float16.
         rows_per_chunk: samples in one chunk; the last chunk may have fewer.
         sample_ids, labels, splits, groups: one entry a sample.
+        contents: sha256 of each sample's content, for a clip followed by its bounds.
         attributes: JSON values that describe the data.
     """
 
@@ -41,6 +42,7 @@ class CacheLayout:
     labels: list[int]
     splits: list[str]
     groups: list[str]
+    contents: list[str]
     attributes: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -53,17 +55,25 @@ class CacheLayout:
         """Number of chunks."""
         return -(-self.samples // self.rows_per_chunk)
 
+    def with_attributes(self, attributes: dict[str, Any]) -> Self:
+        """Return the same layout with other attributes."""
+        return replace(self, attributes=attributes)
+
     def rows_of(self, chunk: int) -> slice:
         """Return the rows of a chunk."""
         start = chunk * self.rows_per_chunk
         return slice(start, min(start + self.rows_per_chunk, self.samples))
 
 
+# Coordinates that are text, and the attribute of a layout that each comes from.
+TEXTS = {"sample": "sample_ids", "split": "splits", "group": "groups", "content": "contents"}
+
+
 class EmbeddingStore(ABC):
     """One cache on disk in one format; readable by other programs without this package.
 
-    Variables: `embeddings` [sample, layer, feature] and the coordinates sample, layer, label, split, group,
-    length. A row that was never written reads as NaN, never as zeros.
+    Variables: `embeddings` [sample, layer, feature] and the coordinates sample, layer, feature, label,
+    split, group, content, length. A row that was never written reads as NaN, never as zeros.
     """
 
     def __init__(self, path: Path) -> None:
@@ -128,6 +138,11 @@ def store_class(name: str) -> type[EmbeddingStore]:
         raise unknown_name("cache format", name, _FORMATS)
     found: type[EmbeddingStore] = resolve_name(_FORMATS[name][0])
     return found
+
+
+def format_of(path: Path) -> str | None:
+    """Return the format of a store by its ending; None if it is no store."""
+    return next((name for name, (_, ending) in _FORMATS.items() if path.suffix == ending), None)
 
 
 def file_ending(name: str) -> str:

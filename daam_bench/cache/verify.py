@@ -1,22 +1,27 @@
 """Prove a cache whole."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from daam_bench.cache.ledger import Ledger
+from daam_bench.cache.ledger import Ledger, ledger_path
+from daam_bench.cache.manifest import find_store
 from daam_bench.cache.reader import EmbeddingCache, open_cache
-from daam_bench.cache.writer import ledger_path
 from daam_bench.errors import CacheError
 
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What is wrong with a cache; nothing, if `ok`."""
+    """What is wrong with a cache; nothing, if `ok`.
 
-    bad_chunks: dict[int, str]
-    problems: list[str]
+    Attributes:
+        bad_chunks: reason by number of a chunk.
+        problems: what is wrong beside the chunks.
+    """
+
+    bad_chunks: dict[int, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -25,25 +30,37 @@ class VerifyReport:
 
 
 def verify_cache(path: Path) -> VerifyReport:
-    """Check every chunk (checksum, ledger, finite values except quarantined rows) and all counts.
+    """Check every chunk (checksums, ledger, finite values except quarantined rows), labels and counts.
 
     Raises:
-        CacheError: if there is no finished cache to check.
+        CacheError: if there is no cache to check.
     """
-    cache = open_cache(path)
+    find_store(path)
+    try:
+        cache = open_cache(path)
+    except CacheError as error:
+        return VerifyReport(problems=[str(error)])
+    bad = {i: reason for i in range(cache.layout.chunks) if (reason := _chunk_problem(cache, i))}
+    return VerifyReport(bad, _problems(cache))
+
+
+def _problems(cache: EmbeddingCache) -> list[str]:
     problems = []
-    committed = set(Ledger(ledger_path(cache.path)).read())
-    missing = sorted(set(range(cache.layout.chunks)) - committed)
+    entries = Ledger(ledger_path(cache.path)).read()
+    missing = sorted(set(range(cache.layout.chunks)) - set(entries))
     if missing:
         problems.append(f"the ledger lacks chunks {missing}")
-    layout = cache.layout
-    for name in ("sample_ids", "labels", "splits", "groups"):
-        if len(getattr(layout, name)) != layout.samples:
-            problems.append(f"{name}: expected {layout.samples}, found {len(getattr(layout, name))}")
-    if not all(0 <= label < len(cache.class_names) for label in layout.labels):
+    elif [n for i in sorted(entries) for n in entries[i].lengths] != cache.lengths.tolist():
+        problems.append("lengths differ from the ledger")
+    unlike = [i for i, entry in entries.items() if cache.committed.get(i) != entry.sha256]
+    if unlike:
+        problems.append(f"ledger and manifest differ about chunks {unlike}")
+    refused = {cache.layout.sample_ids[row] for row in np.flatnonzero(cache.lengths < 0)}
+    if refused != set(cache.quarantined):
+        problems.append("quarantined samples are not those without a length")
+    if not all(0 <= label < len(cache.class_names) for label in cache.layout.labels):
         problems.append("a label is no class")
-    bad = {i: reason for i in range(layout.chunks) if (reason := _chunk_problem(cache, i))}
-    return VerifyReport(bad, problems)
+    return problems
 
 
 def _chunk_problem(cache: EmbeddingCache, index: int) -> str:

@@ -10,47 +10,86 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from daam_bench.cache.identity import CacheIdentity
-from daam_bench.cache.ledger import Ledger, LedgerEntry, hash_block
-from daam_bench.cache.store import Block, CacheLayout, EmbeddingStore, file_ending, store_class, sync
+from daam_bench.cache.ledger import Ledger, LedgerEntry, hash_block, ledger_path
+from daam_bench.cache.store import (
+    Block,
+    CacheLayout,
+    EmbeddingStore,
+    file_ending,
+    format_of,
+    store_class,
+    sync,
+)
 from daam_bench.errors import CacheError
 
-
-def ledger_path(store: Path) -> Path:
-    """Return the place of a store's ledger, beside it."""
-    return store.with_name(store.name + ".ledger.jsonl")
+# Attributes that the writer itself sets.
+_OWN = {"identity", "complete", "quarantined"}
 
 
 class CacheWriter:
-    """Opens or creates a store and holds its lock; use it as a context manager.
+    """Opens or creates a store and holds the lock of its part; use it as a context manager.
+
+    Several processes may fill one Zarr store, each its own part of the chunks. HDF5 has one writer.
 
     Args:
         folder: where stores lie; the store is named after its identity.
         format: `zarr` or `hdf5`.
         layout: shape, labels and attributes.
         identity: what determines the numbers; it becomes the attribute `identity`.
+        part: (number of this part, number of parts), counted from 1.
 
     Raises:
-        CacheError: if something else is at the store's place.
+        CacheError: if something else is at the store's place, or several parts are asked of HDF5.
     """
 
-    def __init__(self, folder: Path, format: str, layout: CacheLayout, identity: CacheIdentity) -> None:  # noqa: A002
+    def __init__(
+        self,
+        folder: Path,
+        format: str,  # noqa: A002
+        layout: CacheLayout,
+        identity: CacheIdentity,
+        part: tuple[int, int] = (1, 1),
+    ) -> None:
         self.path = folder / f"{identity.digest[:12]}{file_ending(format)}"
-        self.identity, self.format = identity, format
+        if part[1] > 1 and format != "zarr":
+            raise CacheError(
+                f"{format} has one writer at a time",
+                where=self.path,
+                found=f"{part[1]} parts",
+                remedy="Set cache.format: zarr, or leave out --set-scatter.",
+            )
+        self.identity, self.format, self.part = identity, format, part
         attributes = {**layout.attributes, "identity": identity.model_dump(mode="json"), "complete": 0}
-        self.layout = CacheLayout(**{**vars(layout), "attributes": attributes})
+        self.layout = layout.with_attributes(attributes)
         self.ledger = Ledger(ledger_path(self.path))
-        self._lock = FileLock(self.path.with_name(self.path.name + ".lock"))
+        self._lock = FileLock(self.path.with_name(f"{self.path.name}.{part[0]}-of-{part[1]}.lock"))
         self._store: EmbeddingStore | None = None
+
+    @classmethod
+    def of_store(cls, path: Path) -> Self:
+        """Return the writer of an existing store.
+
+        Raises:
+            CacheError: if it is none, or its name is not that of its identity.
+        """
+        kind = format_of(path)
+        if kind is None:
+            raise CacheError("no store", where=path, expected="a path that ends in .zarr or .h5")
+        with store_class(kind).open(path) as store:
+            layout = store.layout()
+        identity = CacheIdentity.of_attributes(layout.attributes, path)
+        attributes = {k: v for k, v in layout.attributes.items() if k not in _OWN}
+        writer = cls(path.parent, kind, layout.with_attributes(attributes), identity)
+        if writer.path != path:
+            raise CacheError("not named after its identity", where=path, expected=writer.path.name)
+        return writer
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        _acquire(self._lock, self.path)
         try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            logging.warning("another process writes %s; waiting for it", self.path)
-            self._lock.acquire()
-        try:
-            self._store = self._open() if self.path.exists() else self._create()
+            with FileLock(self.path.with_name(f"{self.path.name}.create.lock")):
+                self._store = self._open() if self.path.exists() else self._create()
         except BaseException:
             self._lock.release()
             raise
@@ -68,10 +107,16 @@ class CacheWriter:
             raise CacheError("the writer is not open; use it in a with statement", where=self.path)
         return self._store
 
+    def own_chunks(self) -> range:
+        """Return the chunks of this part."""
+        number, parts = self.part
+        bounds = [self.layout.chunks * k // parts for k in (number - 1, number)]
+        return range(*bounds)
+
     def missing_chunks(self) -> list[int]:
-        """Return the chunks that are not committed, or not what was committed, in ascending order."""
+        """Return this part's chunks that are not committed, or not what was committed, ascending."""
         entries = self.ledger.read()
-        return [i for i in range(self.layout.chunks) if not self._is_whole(i, entries.get(i))]
+        return [i for i in self.own_chunks() if not self._is_whole(i, entries.get(i))]
 
     def write_chunk(self, index: int, block: Block, lengths: list[int], quarantined: dict[str, str]) -> None:
         """Commit one chunk: the values first, then its line in the ledger.
@@ -97,6 +142,7 @@ class CacheWriter:
             raise CacheError("the cache is not complete", where=self.path, found=f"missing chunks {missing}")
         entries = self.ledger.read()
         ordered = [entries[i] for i in range(self.layout.chunks)]
+        self.ledger.rewrite(ordered)
         lengths = np.array([length for entry in ordered for length in entry.lengths], dtype=np.int64)
         quarantined = {key: reason for entry in ordered for key, reason in entry.quarantined.items()}
         summary = {"quarantined": quarantined, "complete": 1}
@@ -114,9 +160,7 @@ class CacheWriter:
             "dtype": self.layout.dtype,
             "chunk_sha256": [entry.sha256 for entry in ordered],
             "quarantined": quarantined,
-            "attributes": {
-                k: v for k, v in self.layout.attributes.items() if k not in {"identity", "complete"}
-            },
+            "attributes": {k: v for k, v in self.layout.attributes.items() if k not in _OWN},
         }
 
     def _is_whole(self, index: int, entry: LedgerEntry | None) -> bool:
@@ -141,7 +185,7 @@ class CacheWriter:
 
     def _open(self) -> EmbeddingStore:
         store = store_class(self.format).open(self.path, writable=True)
-        found = CacheIdentity.model_validate(store.layout().attributes["identity"])
+        found = CacheIdentity.of_attributes(store.layout().attributes, self.path)
         if found != self.identity:
             raise CacheError(
                 "the cache belongs to something else",
@@ -150,3 +194,11 @@ class CacheWriter:
                 remedy="Move it away and run snakemake again.",
             )
         return store
+
+
+def _acquire(lock: FileLock, path: Path) -> None:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logging.warning("another process writes %s; waiting for it", path)
+        lock.acquire()

@@ -9,7 +9,7 @@ import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 from zarr.dtype import VariableLengthUTF8
 
-from daam_bench.cache.store import Block, CacheLayout, EmbeddingStore, sync
+from daam_bench.cache.store import TEXTS, Block, CacheLayout, EmbeddingStore, sync
 from daam_bench.errors import CacheError
 
 _CHECKED: dict[str, Any] = {"serializer": BytesCodec(), "compressors": Crc32cCodec()}
@@ -34,10 +34,10 @@ class ZarrStore(EmbeddingStore):
             dtype=layout.dtype,
             fill_value=np.nan,
             dimension_names=("sample", "layer", "feature"),
-            attributes={"coordinates": "label split group length"},
+            attributes={"coordinates": "label split group content length"},
             **_CHECKED,
         )
-        for name, texts in _texts(layout).items():
+        for name, attribute in TEXTS.items():
             array = group.create_array(
                 name,
                 shape=(layout.samples,),
@@ -45,7 +45,7 @@ class ZarrStore(EmbeddingStore):
                 dimension_names=("sample",),
                 compressors=Crc32cCodec(),
             )
-            array[:] = np.array(texts, dtype=np.dtypes.StringDType())
+            array[:] = np.array(getattr(layout, attribute), dtype=np.dtypes.StringDType())
         numbers: dict[str, tuple[str, Any]] = {"label": ("sample", layout.labels)}
         numbers["layer"] = ("layer", range(1, layout.layers + 1))
         numbers["feature"] = ("feature", range(layout.features))
@@ -69,18 +69,16 @@ class ZarrStore(EmbeddingStore):
     def layout(self) -> CacheLayout:
         """Return shape, labels and attributes as stored."""
         samples, layers, features = self.embeddings.shape
-        texts = {name: self._read(name).tolist() for name in ("sample", "split", "group")}
+        texts = {attribute: self._read(name).tolist() for name, attribute in TEXTS.items()}
         return CacheLayout(
             samples=samples,
             layers=layers,
             features=features,
             dtype=str(self.embeddings.dtype),
             rows_per_chunk=self.embeddings.chunks[0],
-            sample_ids=texts["sample"],
             labels=self._read("label").tolist(),
-            splits=texts["split"],
-            groups=texts["group"],
             attributes=dict(self.group.attrs),
+            **texts,
         )
 
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -128,7 +126,3 @@ class ZarrStore(EmbeddingStore):
 
     def _chunk_file(self, index: int) -> Path:
         return self.path / "embeddings" / "c" / str(index) / "0" / "0"
-
-
-def _texts(layout: CacheLayout) -> dict[str, list[str]]:
-    return {"sample": layout.sample_ids, "split": layout.splits, "group": layout.groups}

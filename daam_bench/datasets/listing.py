@@ -1,6 +1,7 @@
 """The table of samples: one row a sample, in a fixed order, with a hash of its content."""
 
 import hashlib
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -9,44 +10,94 @@ from sklearn.model_selection import train_test_split
 
 from daam_bench.config import DatasetConfig
 from daam_bench.datasets.base import DatasetKind
+from daam_bench.datasets.clips import cut_into_clips
+from daam_bench.datasets.declaration import label_classes
 from daam_bench.datasets.registry import dataset_kind
 from daam_bench.errors import DataError
 
 
 def list_samples(name: str, config: DatasetConfig) -> pd.DataFrame:
-    """Return the samples of a dataset: sample_id, label, group, split, content_sha256 and the payload.
+    """Return the samples of a dataset.
+
+    Columns: sample_id, label, group, split; content_key, the sha256 of the content, for a clip followed by
+    its bounds; the payload `text`, or `file` (relative to the attribute `folder`), or `content` (bytes of an
+    encoded file); for clips start_second and stop_second.
+    Attributes (`frame.attrs`): class_names, modality, title, licence, source, folder.
 
     Raises:
+        ConfigError: if the dataset's settings do not fit its kind.
         DataError: if files are missing, counts differ from the published ones, an id occurs twice, or a
             label is outside the declared classes.
     """
-    kind = dataset_kind(config.kind, f"datasets.{name}.kind")
-    frame: pd.DataFrame = resolve_name(kind.reader)(Path(config.path))
-    _check(frame, kind, name)
-    if config.samples_per_group is not None:
-        frame = _draw(frame, config.samples_per_group, config.sampling_seed)
-    hashes = [hashlib.sha256(text.encode()).hexdigest() for text in frame["text"]]
-    return frame.assign(content_sha256=hashes).reset_index(drop=True)
-
-
-def _check(frame: pd.DataFrame, kind: DatasetKind, name: str) -> None:
     where = f"datasets.{name}"
+    kind = dataset_kind(config.kind, f"{where}.kind")
+    modality = kind.modality_of(config, where)
+    frame: pd.DataFrame = resolve_name(kind.reader)(config)
+    classes = list(kind.classes)
+    if not classes:
+        classes, labels = label_classes(frame["label"], config.labels, where)
+        frame = frame.assign(label=labels.astype("int64"))
+        frame = frame[frame["label"] >= 0]
+    frame = frame.reset_index(drop=True)
+    _check(frame, kind, classes, where)
+    if config.samples_per_group is not None:
+        frame = _draw(frame, config.samples_per_group, config.sampling_seed).reset_index(drop=True)
+    folder = Path(config.path) if Path(config.path).is_dir() else Path(config.path).parent
+    frame = frame.assign(content_key=[_content_hash(row, folder) for row in frame.to_dict("records")])
+    if config.clip_seconds is not None:
+        frame = cut_into_clips(frame, folder, config.clip_seconds)
+    frame.attrs = {
+        "class_names": classes,
+        "modality": modality,
+        "title": kind.title,
+        "licence": kind.licence,
+        "source": kind.source,
+        "folder": str(folder),
+    }
+    return frame
+
+
+def _content_hash(row: Mapping[Hashable, object], folder: Path) -> str:
+    """Return the sha256 of a text, of bytes or of a file; an unreadable file has the hash of nothing."""
+    if "text" in row:
+        return hashlib.sha256(str(row["text"]).encode()).hexdigest()
+    content = row.get("content")
+    if not isinstance(content, bytes):
+        try:
+            content = (folder / str(row["file"])).read_bytes()
+        except OSError:
+            content = b""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _check(frame: pd.DataFrame, kind: DatasetKind, classes: list[str], where: str) -> None:
+    if frame.empty:
+        raise DataError("the dataset has no samples", where=where)
     found = frame["group"].value_counts().to_dict()
     if kind.counts and found != dict(kind.counts):
         raise DataError("number of samples per group", where=where, expected=dict(kind.counts), found=found)
     twice = frame.loc[frame["sample_id"].duplicated(), "sample_id"]
     if len(twice):
         raise DataError("sample ids occur twice", where=where, found=", ".join(twice.head(5)))
-    if not frame["label"].between(0, len(kind.classes) - 1).all():
-        raise DataError(
-            "a label is no class", where=where, expected=kind.classes, found=set(frame["label"].unique())
-        )
+    if not frame["label"].between(0, len(classes) - 1).all():
+        raise DataError("a label is no class", where=where, expected=classes, found=set(frame["label"]))
+    for split, expected in kind.class_counts.items():
+        labels = frame.loc[frame["split"] == split, "label"]
+        counts = {name: int((labels == index).sum()) for index, name in enumerate(classes)}
+        wrong = {name: counts[name] for name in classes if counts[name] != expected[name]}
+        if wrong:
+            raise DataError(
+                f"number of samples per class{f' of split {split}' if split else ''}",
+                where=where,
+                expected={name: expected[name] for name in wrong},
+                found=wrong,
+            )
 
 
 def _draw(frame: pd.DataFrame, per_group: int, seed: int) -> pd.DataFrame:
     """Keep `per_group` samples of each group at random, class shares kept, in the original order."""
     kept = []
-    for _, part in frame.groupby("group"):
+    for _, part in frame.groupby(["group", "split"]):
         if len(part) > per_group:
             part, _ = train_test_split(part, train_size=per_group, stratify=part["label"], random_state=seed)
         kept.append(part)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from daam_bench.config import DatasetConfig
 from daam_bench.datasets.base import DatasetKind
 from daam_bench.errors import DataError
 
@@ -29,7 +30,7 @@ VADER = DatasetKind(
 )
 
 
-def read_vader(path: Path) -> pd.DataFrame:
+def read_vader(config: DatasetConfig) -> pd.DataFrame:
     """Return all snippets in file order.
 
     A mean human rating (-4 to 4) below -1 is negative, above 1 positive, else neutral.
@@ -37,6 +38,7 @@ def read_vader(path: Path) -> pd.DataFrame:
     Raises:
         DataError: if a file is missing or a line is not `id, rating, text` with tabs between.
     """
+    path = Path(config.path)
     return pd.concat([_read_source(path / file, group) for group, file in _FILES.items()], ignore_index=True)
 
 

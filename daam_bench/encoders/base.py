@@ -1,6 +1,7 @@
 """What an encoder offers to extraction, and the table of modalities."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Protocol, runtime_checkable
@@ -12,23 +13,62 @@ from torch import Tensor
 from daam_bench.config import EncoderConfig
 from daam_bench.errors import ConfigError, unknown_name
 
-_MODALITIES = {"text": "daam_bench.encoders.text:TextEncoder"}
+_MODALITIES = {
+    "text": "daam_bench.encoders.text:TextEncoder",
+    "speech": "daam_bench.encoders.speech:SpeechEncoder",
+    "vision": "daam_bench.encoders.vision:VisionEncoder",
+}
+
+
+@dataclass
+class Prepared:
+    """Model-ready samples.
+
+    Attributes:
+        inputs: one entry a sample; None where `problems` has a reason.
+        lengths: number of positions (tokens, frames, patches) that each sample is pooled over.
+        positions: number of positions that each sample costs, padding that the model asks for included.
+        problems: reason by row, for samples that cannot be used.
+    """
+
+    inputs: list[Any] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    problems: dict[int, str] = field(default_factory=dict)
+
+    def add(self, prepared: Any, length: int, positions: int | None = None) -> None:
+        """Append a sample; it costs as many positions as it is long, if not said otherwise."""
+        self.inputs.append(prepared)
+        self.lengths.append(length)
+        self.positions.append(length if positions is None else positions)
+
+    def refuse(self, reason: str) -> None:
+        """Append a sample that cannot be used."""
+        self.problems[len(self.inputs)] = reason
+        self.add(None, -1, 0)
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """A frozen transformer that turns prepared samples into pooled layers."""
+    """A frozen transformer that turns prepared samples into pooled layers.
+
+    Attributes:
+        layers: number of layers N.
+        features: width d of each.
+        window: number of samples that may be prepared at once without costing much memory.
+    """
 
     layers: int
     features: int
+    window: int
 
-    def prepare(self, samples: pd.DataFrame) -> tuple[list[Any], list[int]]:
-        """Return model-ready samples and their lengths (tokens, frames or patches), in the same order."""
+    def prepare(self, samples: pd.DataFrame, folder: Path) -> Prepared:
+        """Return model-ready samples in the same order; `file` is relative to `folder`."""
 
     def encode(self, prepared: Sequence[Any]) -> Float[Tensor, "batch layer feature"]:
         """Return the masked mean over time of `hidden_states[1..N]`, float32, on the CPU."""
 
-    def settings(self) -> dict[str, str]:
+    def settings(self) -> Mapping[str, str]:
         """Return what determines the numbers beside the weights: processor, pooling, precision."""
 
 

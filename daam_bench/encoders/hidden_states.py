@@ -1,6 +1,7 @@
 """Pool each layer while the forward pass runs, so that memory does not grow with the number of layers."""
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import torch
@@ -16,32 +17,45 @@ class LayerPooler:
 
     What the last entry of `hidden_states` is differs between architectures (method.md section 1): the
     output of the last layer, or that after the final norm. `calibrate` finds out by comparison.
+
+    Attributes:
+        layers: N.
+        features: d, known after `calibrate`.
+
+    Raises:
+        EncoderError: if the model has no list of N modules.
     """
 
     def __init__(self, model: nn.Module, layers: int) -> None:
-        self.model, self.layers = model, layers
-        self.blocks = _find_blocks(model, layers)
+        self.model, self.layers, self.features = model, layers, 0
+        self._candidates = _lists_of(model, layers)
+        self.blocks = self._candidates[0]
         self.last_is_normalised = False
 
     @torch.inference_mode()
     def calibrate(self, inputs: Mapping[str, Tensor], mask: Bool[Tensor, "batch time"]) -> None:
-        """Compare with `output_hidden_states=True` once and settle what the last layer is.
+        """Compare with `output_hidden_states=True` once and settle which list and what last entry it is.
 
         Raises:
             EncoderError: if the model returns no hidden states, or hooks cannot reproduce them.
         """
         states = getattr(self.model(**inputs, output_hidden_states=True), "hidden_states", None)
-        if states is None or len(states) != self.layers + 1:
+        if states is None or len(states) != self.layers + 1 or states[-1].dim() != 3:
             raise EncoderError(
                 "the model does not return its hidden states",
                 where=type(self.model).__name__,
-                expected=f"{self.layers + 1} entries of hidden_states",
-                found=None if states is None else len(states),
+                expected=f"{self.layers + 1} entries of hidden_states, each [batch, time, feature]",
+                found=None if states is None else f"{len(states)} of {states[-1].dim()} axes",
             )
-        expected = torch.stack([masked_mean(state, mask) for state in states[1:]], dim=1)
-        for choice in (False, True):
-            self.last_is_normalised = choice
-            if torch.allclose(self.pool(inputs, mask), expected, rtol=1e-3, atol=1e-3):
+        self.features = states[-1].shape[-1]
+        expected = torch.stack([masked_mean(s, mask.to(s.device)).cpu() for s in states[1:]], dim=1)
+        scale = expected.square().mean(dim=(0, 2), keepdim=True).sqrt()
+        # The precision of the forward pass bounds what two ways to the same number can differ by.
+        tolerance = 100 * torch.finfo(states[-1].dtype).eps
+        for blocks, last_is_normalised in product(self._candidates, (False, True)):
+            self.blocks, self.last_is_normalised = blocks, last_is_normalised
+            found = self.pool(inputs, mask)
+            if found.shape == expected.shape and bool(((found - expected).abs() <= tolerance * scale).all()):
                 return
         raise EncoderError("pooled layers differ from hidden_states", where=type(self.model).__name__)
 
@@ -49,11 +63,14 @@ class LayerPooler:
     def pool(
         self, inputs: Mapping[str, Tensor], mask: Bool[Tensor, "batch time"]
     ) -> Float[Tensor, "batch layer feature"]:
-        """Return the masked mean over time of every layer, float32."""
+        """Return the masked mean over time of every layer, float32, on the CPU."""
         pooled: list[Tensor] = []
 
+        def mean(states: Tensor) -> Tensor:
+            return masked_mean(states, mask.to(states.device))
+
         def keep(_module: nn.Module, _arguments: Any, output: Any) -> None:
-            pooled.append(masked_mean(output[0] if isinstance(output, tuple) else output, mask))
+            pooled.append(mean(output[0] if isinstance(output, tuple) else output))
 
         hooks = [block.register_forward_hook(keep) for block in self.blocks]
         try:
@@ -62,14 +79,15 @@ class LayerPooler:
             for hook in hooks:
                 hook.remove()
         if self.last_is_normalised:
-            pooled[-1] = masked_mean(last, mask)
-        return torch.stack(pooled, dim=1)
+            pooled[-1:] = [mean(last)]
+        # Layers may lie on several devices.
+        return torch.stack([layer.cpu() for layer in pooled], dim=1)
 
 
-def _find_blocks(model: nn.Module, layers: int) -> nn.ModuleList:
+def _lists_of(model: nn.Module, layers: int) -> list[nn.ModuleList]:
     lists = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == layers]
     if not lists:
         raise EncoderError(
             "no list of transformer layers found", where=type(model).__name__, expected=f"{layers} layers"
         )
-    return lists[0]
+    return lists

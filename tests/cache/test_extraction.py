@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -7,29 +8,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.progress import Progress
 
-from daam_bench.cache.extraction import (
-    ExtractionSpec,
-    batches_by_length,
-    batching_difference,
-    encode_chunk,
-    extract_embeddings,
-)
+from daam_bench.cache.batches import batches_by_length, batching_difference, encode_runs
+from daam_bench.cache.extraction import ExtractionSpec, extract_part, finish_cache
 from daam_bench.cache.inspect import describe_cache
 from daam_bench.cache.reader import open_cache
 from daam_bench.config import CacheConfig, DatasetConfig, EncoderConfig
 from daam_bench.datasets.listing import list_samples
-from daam_bench.encoders.base import load_encoder
+from daam_bench.encoders.base import Prepared, load_encoder
 
 QUIET = Progress(disable=True)
 
 
 class Lengths:
-    """An encoder whose every value is the sample's length; negative lengths give NaN."""
+    """An encoder whose every value is the sample's length; negative lengths give NaN, zero is refused."""
 
-    layers, features = 3, 5
+    layers, features, window = 3, 5, 2
 
-    def prepare(self, samples):
-        return samples["size"].tolist(), [abs(size) for size in samples["size"]]
+    def prepare(self, samples, folder):
+        prepared = Prepared()
+        for size in samples["size"]:
+            prepared.add(size, abs(size)) if size else prepared.refuse("nothing there")
+        return prepared
 
     def encode(self, prepared):
         sizes = torch.tensor(prepared, dtype=torch.float32)
@@ -49,27 +48,37 @@ def test_batches_hold_every_row_once_within_the_budget(lengths, positions):
 
 
 def test_rows_stay_with_their_samples_and_bad_ones_are_quarantined():
-    frame = pd.DataFrame({"sample_id": list("abcde"), "size": [7, 2, -3, 11, 5]})
-    chunk = encode_chunk(Lengths(), frame)
-    assert chunk.block[:, 1, 2].tolist()[:2] == [7, 2]
-    assert np.isnan(chunk.block[2]).all()
-    assert chunk.lengths.tolist() == [7, 2, -1, 11, 5]
-    assert list(chunk.quarantined) == ["c"]
+    frame = pd.DataFrame({"sample_id": list("abcdefg"), "size": [7, 2, -3, 11, 0, 5, 13]})
+    first, empty, last = encode_runs(Lengths(), [frame[:5], frame[:0], frame[5:]], Path())
+    assert first.block[:, 1, 2].tolist()[:2] == [7, 2]
+    assert np.isnan(first.block[[2, 4]]).all()
+    assert first.lengths.tolist() == [7, 2, -1, 11, -1]
+    assert first.quarantined == {"c": "the encoder's output is not finite", "e": "nothing there"}
+    assert empty.block.shape == (0, 3, 5)
+    assert last.block[:, 0, 0].tolist() == [5, 13]
 
 
-def extract(folder, real_resources, kind, **settings):
-    samples = list_samples(
-        "vader", DatasetConfig(kind="vader", path=str(real_resources / "vader"), samples_per_group=11)
-    )
+def extract(folder, real_resources, kind, samples_per_group=11, parts=1, **settings):
+    path = str(real_resources / "vader")
+    dataset = DatasetConfig(kind="vader", path=path, samples_per_group=samples_per_group)
+    samples = list_samples("vader", dataset)
+    folder.mkdir(exist_ok=True)
+    samples.to_parquet(folder / "samples.parquet")
     spec = ExtractionSpec(
         dataset="vader",
-        dataset_kind="vader",
         encoder_name="minilm-l6",
         encoder=EncoderConfig(modality="text", model=str(real_resources / "minilm-l6")),
         cache=CacheConfig(format=kind, chunk_mebibytes=0.1, **settings),
     )
-    extract_embeddings(spec, samples, folder / "manifest.json", QUIET)
+    outputs = [folder / "parts" / f"{number}.json" for number in range(1, parts + 1)]
+    for number, output in enumerate(outputs, 1):
+        extract_part(spec, samples, output, (number, parts), QUIET)
+    finish_cache(spec, folder / "samples.parquet", outputs, folder / "manifest.json")
     return samples, open_cache(folder)
+
+
+def measured(folder):
+    return json.loads((folder / "manifest.json").read_text())["measurements"]
 
 
 def test_real_model_and_data_equal_plain_single_forwards(tmp_path, real_resources):
@@ -84,7 +93,7 @@ def test_real_model_and_data_equal_plain_single_forwards(tmp_path, real_resource
         plain = np.stack([state[0].mean(dim=0).numpy() for state in states])
         scale = np.sqrt((plain**2).mean(axis=1, keepdims=True))
         assert (np.abs(stored[row] - plain) / scale).max() < 1e-5
-    assert batching_difference(encoder, samples) < 1e-5
+    assert batching_difference(encoder, samples, Path()) < 1e-5
 
 
 def test_formats_hold_equal_values_and_one_identity(tmp_path, real_resources):
@@ -95,9 +104,33 @@ def test_formats_hold_equal_values_and_one_identity(tmp_path, real_resources):
 
 def test_a_second_extraction_computes_nothing(tmp_path, real_resources):
     extract(tmp_path, real_resources, "zarr")
-    assert json.loads((tmp_path / "manifest.json").read_text())["measurements"]["extracted_samples"] == 44
+    assert measured(tmp_path)["computed_samples"] == 44
     extract(tmp_path, real_resources, "zarr")
-    assert "extracted_samples" not in json.loads((tmp_path / "manifest.json").read_text())["measurements"]
+    assert measured(tmp_path)["computed_samples"] == 0
+
+
+def test_parts_make_the_same_cache_as_one_process(tmp_path, real_resources):
+    _, whole = extract(tmp_path / "whole", real_resources, "zarr")
+    _, dealt = extract(tmp_path / "dealt", real_resources, "zarr", parts=3)
+    assert whole.layout.chunks == 4
+    files = [
+        {f.relative_to(c.path): f.read_bytes() for f in c.path.rglob("*") if f.is_file()}
+        for c in (whole, dealt)
+    ]
+    assert files[0] == files[1]
+
+
+def test_only_new_samples_are_computed(tmp_path, real_resources):
+    _, few = extract(tmp_path, real_resources, "zarr", samples_per_group=11)
+    _, more = extract(tmp_path, real_resources, "zarr", samples_per_group=13)
+    shared = set(few.layout.contents) & set(more.layout.contents)
+    assert measured(tmp_path)["reused_samples"] == len(shared) > 0
+    assert measured(tmp_path)["computed_samples"] == 52 - len(shared)
+    at = {content: row for row, content in enumerate(few.layout.contents)}
+    old, new = few.load(), more.load()
+    for row, content in enumerate(more.layout.contents):
+        if content in at:
+            assert np.array_equal(new[row], old[at[content]])
 
 
 def test_another_precision_is_another_store(tmp_path, real_resources):

@@ -1,18 +1,22 @@
-import pandas as pd
 import pytest
 
 from daam_bench.cache.identity import CacheIdentity, digest_of_samples, hash_files
+from daam_bench.cache.store import CacheLayout
 from daam_bench.errors import CacheError
 
-FRAME = pd.DataFrame(
-    {
-        "sample_id": ["a", "b"],
-        "label": [0, 1],
-        "group": ["x", "y"],
-        "split": ["", ""],
-        "content_sha256": ["1", "2"],
-    }
-)
+COLUMNS = {
+    "sample_ids": ["a", "b"],
+    "labels": [0, 1],
+    "groups": ["x", "y"],
+    "splits": ["", "train"],
+    "contents": ["1", "2"],
+}
+
+
+def layout(**columns):
+    return CacheLayout(2, 3, 5, "float32", 2, **(COLUMNS | columns))
+
+
 BASE = {
     "schema_version": 1,
     "dataset": "d",
@@ -39,16 +43,19 @@ def test_every_field_changes_the_digest_and_is_named(field, value):
     assert difference.startswith(field)
 
 
-@pytest.mark.parametrize("column", FRAME.columns)
-def test_every_column_and_the_order_of_samples_count(column):
-    changed = FRAME.copy()
-    changed[column] = changed[column].iloc[::-1].to_list() if column not in {"split"} else ["train", ""]
-    assert digest_of_samples(changed) != digest_of_samples(FRAME)
-    assert digest_of_samples(FRAME.iloc[::-1]) != digest_of_samples(FRAME)
+@pytest.mark.parametrize("column", COLUMNS)
+def test_every_column_counts(column):
+    assert digest_of_samples(layout(**{column: COLUMNS[column][::-1]})) != digest_of_samples(layout())
 
 
-def test_other_columns_do_not_count():
-    assert digest_of_samples(FRAME.assign(note="x")) == digest_of_samples(FRAME)
+def test_the_order_of_samples_counts():
+    turned = layout(**{name: values[::-1] for name, values in COLUMNS.items()})
+    assert digest_of_samples(turned) != digest_of_samples(layout())
+
+
+def test_attributes_and_chunks_do_not_count():
+    same = CacheLayout(2, 3, 5, "float32", 1, **COLUMNS, attributes={"licence": "other"})
+    assert digest_of_samples(same) == digest_of_samples(layout())
 
 
 def test_hash_files_follows_content_and_name(tmp_path):

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity
+from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples
+from daam_bench.cache.ledger import ledger_path
 from daam_bench.cache.reader import open_cache
 from daam_bench.cache.store import CacheLayout, rows_per_chunk, store_class
 from daam_bench.cache.verify import verify_cache
-from daam_bench.cache.writer import CacheWriter, ledger_path
+from daam_bench.cache.writer import CacheWriter
 from daam_bench.errors import CacheError
 
 SAMPLES, LAYERS, FEATURES, ROWS = 31, 5, 13, 7
@@ -24,7 +25,8 @@ pytestmark = pytest.mark.parametrize("kind", FORMATS)
 
 def make_identity(**changes):
     encoder = {"name": "tiny", "weights": "abc", "pooling": "mean"} | changes.pop("encoder", {})
-    fields = {"schema_version": SCHEMA_VERSION, "dataset": "toy", "stored_dtype": "float32", "samples": "s"}
+    fields = {"schema_version": SCHEMA_VERSION, "dataset": "toy", "stored_dtype": "float32"}
+    fields["samples"] = digest_of_samples(make_layout())
     return CacheIdentity(**(fields | {"encoder": encoder} | changes))
 
 
@@ -39,6 +41,7 @@ def make_layout(dtype="float32"):
         labels=[i % 3 for i in range(SAMPLES)],
         splits=["train"] * SAMPLES,
         groups=[f"g{i % 4}" for i in range(SAMPLES)],
+        contents=[f"{i:064x}" for i in range(SAMPLES)],
         attributes={"class_names": ["a", "b", "c"], "dataset": "toy"},
     )
 
@@ -73,7 +76,7 @@ def test_round_trip(tmp_path, kind, dtype):
     assert np.array_equal(cache.load(), values(dtype))
     assert cache.load().dtype == dtype
     assert cache.lengths.tolist() == list(range(1, SAMPLES + 1))
-    for name in ("sample_ids", "labels", "splits", "groups", "rows_per_chunk"):
+    for name in ("sample_ids", "labels", "splits", "groups", "contents", "rows_per_chunk"):
         assert getattr(cache.layout, name) == getattr(make_layout(), name)
     assert cache.identity == make_identity()
     assert verify_cache(cache.path).ok
@@ -166,7 +169,7 @@ def test_a_second_writer_waits_for_the_first(tmp_path, kind):
         second = textwrap.dedent(f"""
             from filelock import FileLock, Timeout
             try:
-                FileLock({str(writer.path) + ".lock"!r}).acquire(timeout=0)
+                FileLock({str(writer.path) + ".1-of-1.lock"!r}).acquire(timeout=0)
             except Timeout:
                 print("locked")
         """)

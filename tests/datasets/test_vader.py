@@ -17,7 +17,7 @@ def folder(tmp_path):
 
 
 def test_ratings_become_classes_at_the_published_thresholds(folder):
-    frame = read_vader(folder)
+    frame = read_vader(DatasetConfig(kind="vader", path=str(folder)))
     assert frame["label"].tolist() == [0, 1, 2] * 4
     assert frame["sample_id"].tolist()[:2] == ["amazon/0_1", "amazon/0_2"]
     assert frame["text"].tolist()[:3] == ["caf\xe9 is bad", "so so", "good\tand tabbed"]
@@ -32,13 +32,13 @@ def test_other_counts_than_published_are_refused(folder):
 def test_missing_file_is_named_with_the_remedy(folder):
     (folder / "tweets_GroundTruth.txt").unlink()
     with pytest.raises(DataError, match=r"tweets_GroundTruth.txt.*snakemake assets"):
-        read_vader(folder)
+        read_vader(DatasetConfig(kind="vader", path=str(folder)))
 
 
 def test_broken_line_is_refused(folder):
     (folder / "tweets_GroundTruth.txt").write_text("1\tnot a number\ttext\n")
     with pytest.raises(DataError, match="id, rating, text"):
-        read_vader(folder)
+        read_vader(DatasetConfig(kind="vader", path=str(folder)))
 
 
 def test_real_data_draw_keeps_class_shares_and_order(real_resources):

@@ -44,12 +44,10 @@ def asset_marker(path):
 
 def extraction_spec(wildcards):
     """Return the job of one cache as JSON."""
-    dataset, encoder = PLAN.datasets[wildcards.dataset], PLAN.encoders[wildcards.encoder]
     spec = {
         "dataset": wildcards.dataset,
-        "dataset_kind": dataset.kind,
         "encoder_name": wildcards.encoder,
-        "encoder": encoder.model_dump(mode="json"),
+        "encoder": PLAN.encoders[wildcards.encoder].model_dump(mode="json"),
         "cache": CONFIG.cache.model_dump(mode="json"),
     }
     return json.dumps(spec)

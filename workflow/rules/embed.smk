@@ -1,6 +1,11 @@
 # Stage 1: every sample through the frozen encoder once.
 
 
+# A cluster deals one cache to several jobs: snakemake --set-scatter extraction=8
+scattergather:
+    extraction=1,
+
+
 rule cache:
     input:
         all_manifests(),
@@ -16,7 +21,9 @@ rule list_samples:
     benchmark:
         "results/benchmarks/list_samples/{dataset}.tsv"
     params:
-        spec=lambda wildcards: PLAN.datasets[wildcards.dataset].model_dump_json(exclude={"folds"}),
+        spec=lambda wildcards: PLAN.datasets[wildcards.dataset].model_dump_json(
+            exclude={"folds", "accept_leakage"}
+        ),
         source=source_fingerprint("datasets"),
     message:
         "Listing the samples of {wildcards.dataset}"
@@ -24,10 +31,51 @@ rule list_samples:
         "daam-bench step list-samples {wildcards.dataset} {output:q} --spec {params.spec:q} --log {log:q}"
 
 
+# Stops before anything is computed if a sample is trained on and scored on at once.
+rule check_leakage:
+    input:
+        "results/samples/{dataset}.parquet",
+    output:
+        "results/samples/{dataset}.leakage.csv",
+    log:
+        "results/logs/check_leakage/{dataset}.log",
+    benchmark:
+        "results/benchmarks/check_leakage/{dataset}.tsv"
+    params:
+        spec=lambda wildcards: PLAN.datasets[wildcards.dataset].model_dump_json(),
+        source=source_fingerprint("datasets/leakage.py"),
+    message:
+        "Looking for leakage between the splits of {wildcards.dataset}"
+    shell:
+        "daam-bench step check-leakage {input:q} {output:q} --spec {params.spec:q} --log {log:q}"
+
+
 # The store itself is no output: Snakemake would delete it when a job fails, and a resumed job continues it.
-rule extract_embeddings:
+rule extract_part:
     input:
         lambda wildcards: asset_marker(PLAN.encoders[wildcards.encoder].model),
+        lambda wildcards: ancient(f"results/samples/{wildcards.dataset}.leakage.csv"),
+        samples="results/samples/{dataset}.parquet",
+    output:
+        temp("results/embeddings/{dataset}/{encoder}/parts/{scatteritem}.json"),
+    log:
+        "results/logs/extract_part/{dataset}/{encoder}/{scatteritem}.log",
+    benchmark:
+        "results/benchmarks/extract_part/{dataset}/{encoder}/{scatteritem}.tsv"
+    threads: 16
+    params:
+        spec=extraction_spec,
+        source=source_fingerprint("encoders", "cache/extraction.py", "cache/batches.py"),
+    message:
+        "Extracting the embeddings of {wildcards.dataset} with {wildcards.encoder}, part {wildcards.scatteritem}"
+    shell:
+        "daam-bench step extract-part {input.samples:q} {output:q} --part {wildcards.scatteritem}"
+        " --spec {params.spec:q} --log {log:q}"
+
+
+rule extract_embeddings:
+    input:
+        parts=gather.extraction("results/embeddings/{{dataset}}/{{encoder}}/parts/{scatteritem}.json"),
         samples="results/samples/{dataset}.parquet",
     output:
         "results/embeddings/{dataset}/{encoder}/manifest.json",
@@ -35,12 +83,10 @@ rule extract_embeddings:
         "results/logs/extract_embeddings/{dataset}/{encoder}.log",
     benchmark:
         "results/benchmarks/extract_embeddings/{dataset}/{encoder}.tsv"
-    threads: 16
     params:
         spec=extraction_spec,
-        source=source_fingerprint("encoders", "cache"),
     message:
-        "Extracting the embeddings of {wildcards.dataset} with {wildcards.encoder}"
+        "Completing the cache of {wildcards.dataset} with {wildcards.encoder}"
     shell:
-        "daam-bench step extract-embeddings {input.samples:q} {output:q}"
+        "daam-bench step finish-cache {input.samples:q} {input.parts:q} --manifest {output:q}"
         " --spec {params.spec:q} --log {log:q}"

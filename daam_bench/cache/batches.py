@@ -1,0 +1,128 @@
+"""Encode samples in batches of similar length; preparing overlaps with computing."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from daam_bench.encoders.base import Encoder, Prepared
+
+# Larger batches gain nothing on a CPU and cost memory; lengths are sorted, so few positions are padding.
+_POSITIONS_ON_CPU, _POSITIONS_ON_GPU = 2048, 32768
+_COMPARED_SAMPLES = 16
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Pooled layers of a run of samples.
+
+    Attributes:
+        block: values [row, layer, feature], float32; a quarantined row is NaN.
+        lengths: number of positions each row was pooled over [row]; -1 for a quarantined row.
+        quarantined: reason by sample id.
+    """
+
+    block: npt.NDArray[np.float32]
+    lengths: npt.NDArray[np.int64]
+    quarantined: dict[str, str]
+
+
+def encode_runs(encoder: Encoder, runs: Sequence[pd.DataFrame], folder: Path) -> Iterator[Encoded]:
+    """Encode runs of samples one after another; while one computes, the next samples are prepared.
+
+    The batches of a run depend on that run alone, so its values do not depend on what ran before it.
+
+    Args:
+        encoder: a frozen encoder.
+        runs: tables of samples, such as those of one chunk each; they may be empty.
+        folder: what the column `file` is relative to.
+    """
+    windows = [run.iloc[i : i + encoder.window] for run in runs for i in range(0, len(run), encoder.window)]
+    with ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:
+        ahead = pool.submit(encoder.prepare, windows[0], folder) if windows else None
+        done = 0
+        for run in runs:
+            parts = []
+            for _ in range(0, len(run), encoder.window):
+                assert ahead is not None  # there is one more window
+                prepared = ahead.result()
+                done += 1
+                ahead = pool.submit(encoder.prepare, windows[done], folder) if done < len(windows) else None
+                parts.append(_encode_window(encoder, prepared))
+            yield _joined(encoder, run, parts)
+
+
+def _encode_window(encoder: Encoder, prepared: Prepared) -> Encoded:
+    block = np.full((len(prepared.inputs), encoder.layers, encoder.features), np.nan, dtype=np.float32)
+    problems = {str(row): reason for row, reason in prepared.problems.items()}
+    good = [row for row in range(len(prepared.inputs)) if row not in prepared.problems]
+    budget = _POSITIONS_ON_GPU if torch.cuda.is_available() else _POSITIONS_ON_CPU
+    for batch in batches_by_length([prepared.positions[row] for row in good], budget):
+        rows = [good[i] for i in batch]
+        block[rows] = encoder.encode([prepared.inputs[row] for row in rows]).numpy()
+    for row in good:
+        if not np.isfinite(block[row]).all():
+            problems[str(row)] = "the encoder's output is not finite"
+            block[row] = np.nan
+    lengths = np.asarray(prepared.lengths, dtype=np.int64)
+    lengths[[int(row) for row in problems]] = -1
+    return Encoded(block, lengths, problems)
+
+
+def _joined(encoder: Encoder, run: pd.DataFrame, parts: list[Encoded]) -> Encoded:
+    ids = run["sample_id"].tolist()
+    reasons: dict[str, str] = {}
+    start = 0
+    for part in parts:
+        reasons |= {ids[start + int(row)]: reason for row, reason in part.quarantined.items()}
+        start += len(part.block)
+    empty = Encoded(
+        np.empty((0, encoder.layers, encoder.features), dtype=np.float32), np.empty(0, dtype=np.int64), {}
+    )
+    return Encoded(
+        np.concatenate([part.block for part in parts or [empty]]),
+        np.concatenate([part.lengths for part in parts or [empty]]),
+        reasons,
+    )
+
+
+def batches_by_length(lengths: list[int], positions: int) -> Iterator[list[int]]:
+    """Deal row numbers to batches, longest first, so that rows x longest length stays within `positions`.
+
+    A sample longer than `positions` is a batch of its own.
+    """
+    batch: list[int] = []
+    longest = 0
+    for row in np.argsort(np.negative(lengths), kind="stable").tolist():
+        longest = max(longest, lengths[row])
+        if batch and longest * (len(batch) + 1) > positions:
+            yield batch
+            batch, longest = [], lengths[row]
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def batching_difference(encoder: Encoder, samples: pd.DataFrame, folder: Path) -> float | None:
+    """Return the largest |batched - single| over a spread of lengths, in units of the layer's RMS.
+
+    None if fewer than two samples can be used.
+    """
+    count = min(len(samples), encoder.window)
+    prepared = encoder.prepare(samples.iloc[np.linspace(0, len(samples) - 1, count).astype(int)], folder)
+    good = [row for row in range(len(prepared.inputs)) if row not in prepared.problems]
+    if len(good) < 2:
+        return None
+    ordered = sorted(good, key=lambda row: prepared.lengths[row])
+    spread = np.linspace(0, len(ordered) - 1, min(_COMPARED_SAMPLES, len(ordered))).astype(int)
+    chosen: list[Any] = [prepared.inputs[ordered[i]] for i in spread]
+    together = encoder.encode(chosen).numpy()
+    alone = np.concatenate([encoder.encode([sample]).numpy() for sample in chosen])
+    scale = np.sqrt(np.mean(alone**2, axis=(0, 2), keepdims=True))
+    return float(np.max(np.abs(together - alone) / scale))

@@ -1,0 +1,92 @@
+"""What a declared dataset says of itself, applied: labels to classes, splits to their use."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from daam_bench.config import Columns, DatasetConfig, Modality
+from daam_bench.errors import ConfigError, DataError, unknown_name
+
+# Names that datasets use for their splits. `test` serves as validation only where nothing else does.
+_USUAL_SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation"}
+_USUAL_CONTENT = {"text": "text", "vision": "image", "speech": "audio"}
+
+
+def columns_of(config: DatasetConfig, modality: Modality) -> tuple[list[str], Columns]:
+    """Return the columns that hold the content, and the others."""
+    columns = config.columns or Columns()
+    content = columns.content or _USUAL_CONTENT[modality]
+    if modality != "text" and not isinstance(content, str):
+        raise ConfigError("images and audio lie in one column", where="columns.content", found=content)
+    return [content] if isinstance(content, str) else content, columns
+
+
+def check_columns(found: list[str], content: list[str], columns: Columns, where: object) -> None:
+    """Check that all named columns are there.
+
+    Raises:
+        ConfigError: naming the nearest columns for the first that is not.
+    """
+    for name in (*content, columns.label, columns.group, columns.split, columns.sample_id):
+        if name is not None and name not in found:
+            raise unknown_name("column", name, found, where)
+
+
+def label_classes(
+    labels: pd.Series, wanted: Mapping[str, str] | None, where: object
+) -> tuple[list[str], pd.Series]:
+    """Return class names and, for each sample, its class index; -1 for labels that `wanted` leaves out.
+
+    Args:
+        labels: label of each sample as the files have it.
+        wanted: class name by label; None makes every label a class, in sorted order (numbers by value).
+        where: named in errors.
+
+    Raises:
+        DataError: if fewer than two classes have samples, or a wanted label never occurs.
+    """
+    texts = labels.astype(str)
+    found = sorted(set(texts), key=_by_value)
+    mapping = {label: label for label in found} if wanted is None else dict(wanted)
+    absent = [label for label in mapping if label not in found]
+    if absent:
+        raise DataError(
+            "labels that never occur", where=where, expected=", ".join(found[:20]), found=", ".join(absent)
+        )
+    classes = list(dict.fromkeys(mapping.values()))
+    if len(classes) < 2:
+        raise DataError("a dataset needs at least two classes", where=where, found=", ".join(classes))
+    return classes, texts.map({label: classes.index(name) for label, name in mapping.items()}).fillna(-1)
+
+
+def use_of_splits(names: list[str], wanted: Mapping[str, str] | None, where: object) -> dict[str, Any]:
+    """Return `train` or `validation` by name of a split; a name that is not in it is left out.
+
+    Raises:
+        ConfigError: if it is not clear which split validates, or a wanted one does not exist.
+    """
+    if wanted is not None:
+        for name in wanted:
+            if name not in names:
+                raise unknown_name("split", name, names, where)
+        return dict(wanted)
+    usual = {name: use for name, use in _USUAL_SPLITS.items() if name in names}
+    if "test" in names and "validation" in usual.values():
+        raise ConfigError(
+            "both a validation and a test split; say which one scores",
+            where=where,
+            expected="splits: {train: train, test: validation}, or the other",
+            found=", ".join(names),
+        )
+    if "test" in names:
+        usual["test"] = "validation"
+    # A single split without a usual name is the whole dataset: a fold rule divides it.
+    return usual if "train" in usual else dict.fromkeys(names, "train")
+
+
+def _by_value(label: str) -> tuple[int, float, str]:
+    try:
+        return 0, float(label), label
+    except ValueError:
+        return 1, 0.0, label

@@ -1,0 +1,101 @@
+"""A dataset of the Hugging Face hub at a pinned commit, or one that lies in a folder."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from daam_bench.config import DatasetConfig
+from daam_bench.datasets.base import DatasetKind
+from daam_bench.datasets.declaration import check_columns, columns_of, use_of_splits
+from daam_bench.errors import ConfigError, DataError
+
+HUGGING_FACE = DatasetKind(
+    name="huggingface",
+    title="A Hugging Face dataset",
+    reader="daam_bench.datasets.hugging_face:read_hugging_face",
+    settings=("modality", "subset", "columns", "labels", "splits"),
+    source="a Hugging Face dataset",
+)
+
+
+def read_hugging_face(config: DatasetConfig) -> pd.DataFrame:
+    """Return one row a sample of the splits that are used; a label is the name of its class.
+
+    Raises:
+        DataError: if the dataset cannot be loaded.
+        ConfigError: if a column or split is not there.
+    """
+    loaded = load_splits(config)
+    uses = use_of_splits(list(loaded), config.splits, config.path)
+    modality = HUGGING_FACE.modality_of(config, config.path)
+    content, columns = columns_of(config, modality)
+    parts = []
+    for split, use in uses.items():
+        data = loaded[split]
+        check_columns(data.column_names, content, columns, f"{config.path} ({split})")
+        names = [f"{split}/{row}" for row in range(len(data))]
+        part = pd.DataFrame(
+            {
+                "sample_id": names
+                if columns.sample_id is None
+                else [str(v) for v in data[columns.sample_id]],
+                "label": label_names(data, columns.label),
+                "group": "" if columns.group is None else [str(v) for v in data[columns.group]],
+                "split": use if len(uses) > 1 or config.splits else "",
+            }
+        )
+        if modality == "text":
+            texts = [list(data[name]) for name in content]
+            part["text"] = [" ".join(str(text) for text in row) for row in zip(*texts, strict=True)]
+        else:
+            part["content"] = encoded_files(data, content[0])
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def load_splits(config: DatasetConfig) -> dict[str, Any]:
+    """Return the splits of a dataset by name, from a folder or, at a commit, from the hub.
+
+    Raises:
+        ConfigError: if a hub id has no commit.
+        DataError: if it cannot be loaded.
+    """
+    from datasets import Dataset, disable_progress_bars, load_dataset, load_from_disk
+
+    disable_progress_bars()
+    path = Path(config.path)
+    if not path.exists() and config.revision is None:
+        raise ConfigError(
+            "no such folder, and a hub id needs a pinned revision",
+            where=config.path,
+            remedy="Set datasets.<name>.revision to a commit of the dataset.",
+        )
+    try:
+        if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
+            loaded = load_from_disk(config.path)
+        else:
+            loaded = load_dataset(config.path, name=config.subset, revision=config.revision)
+    except (OSError, ValueError, RuntimeError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"cannot be loaded ({first})", where=config.path) from None
+    return {"train": loaded} if isinstance(loaded, Dataset) else dict(loaded)
+
+
+def label_names(data: Any, column: str) -> list[str]:
+    """Return the label of each row as text; a class index becomes its class's name."""
+    names = getattr(data.features[column], "names", None)
+    return [str(value) if names is None else names[value] for value in data[column]]
+
+
+def encoded_files(data: Any, column: str) -> list[bytes]:
+    """Return the bytes of the encoded image or audio file of each row, undecoded."""
+    from datasets import Audio, Image
+
+    feature = data.features[column]
+    if not isinstance(feature, Audio | Image):
+        raise DataError("is no column of images or audio", where=column, found=type(feature).__name__)
+    raw = data.cast_column(column, type(feature)(decode=False))
+    return [
+        row["bytes"] if row["bytes"] is not None else Path(row["path"]).read_bytes() for row in raw[column]
+    ]

@@ -1,0 +1,93 @@
+"""Read the plain values of a pickle file that a dataset is published as, without running what it names.
+
+A pickle's danger is that it names callables: here every name but those that numpy writes for arrays is
+refused, and these stand for inert records of our own.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from daam_bench.errors import DataError
+
+
+class _Type:
+    """Stands for numpy.dtype: keeps the code, such as `u1`."""
+
+    def __init__(self, code: str, *_: object) -> None:
+        self.code = code
+
+    def __setstate__(self, _state: object) -> None:
+        """The state is byte order and the like, which one-byte values do not need."""
+
+
+class _Array:
+    """Stands for numpy.ndarray: keeps the state, to be read by `_plain`."""
+
+    state: tuple[Any, ...] = ()
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.state = state
+
+
+def _reconstruct(*_: object) -> _Array:
+    return _Array()
+
+
+_STAND_INS: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Type,
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+}
+
+
+class _InertReader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _STAND_INS:
+            raise pickle.UnpicklingError(f"it names {module}.{name}")
+        return _STAND_INS[module, name]
+
+
+def read_inert(path: Path) -> dict[str, Any]:
+    """Return the mapping that a pickle file holds: texts, numbers, lists, and arrays of bytes.
+
+    Raises:
+        DataError: if the file is missing, is no such mapping, or names anything else.
+    """
+    try:
+        with path.open("rb") as handle:
+            return _mapping(handle)
+    except (
+        OSError,
+        EOFError,
+        pickle.UnpicklingError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        KeyError,
+    ) as error:
+        raise DataError(
+            f"cannot be read safely ({error})",
+            where=path,
+            expected="a mapping of texts, lists and arrays of bytes, as CIFAR publishes it",
+        ) from None
+
+
+def _mapping(handle: BinaryIO) -> dict[str, Any]:
+    # CIFAR's files were written by Python 2, whose texts are bytes.
+    found = _InertReader(handle, encoding="latin-1").load()
+    if not isinstance(found, dict):
+        raise ValueError(f"found {type(found).__name__}")
+    return {str(key): _plain(value) for key, value in found.items()}
+
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, _Array):
+        return value
+    _version, shape, kind, fortran, data = value.state
+    if kind.code != "u1" or fortran:
+        raise ValueError(f"an array of {kind.code}")
+    return np.frombuffer(data.encode("latin-1") if isinstance(data, str) else data, np.uint8).reshape(shape)

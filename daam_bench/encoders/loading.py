@@ -1,0 +1,83 @@
+"""Open models and processors; nothing that is opened can execute code."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import AutoModel
+from transformers.utils import logging as hub_logging
+
+from daam_bench.config import EncoderConfig
+from daam_bench.encoders.hidden_states import LayerPooler
+from daam_bench.errors import EncoderError
+
+
+def open_pretrained(opener: Callable[..., Any], config: EncoderConfig, **options: Any) -> Any:
+    """Call a `from_pretrained` on the configured folder or commit.
+
+    Raises:
+        EncoderError: if transformers cannot open it.
+    """
+    hub_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        return opener(config.model, revision=config.revision or "main", trust_remote_code=False, **options)
+    except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise EncoderError(
+            f"transformers cannot open it ({first})",
+            where=config.model,
+            expected=f"a folder or hub id with a {config.modality} model in Hugging Face format",
+        ) from None
+
+
+def open_model(config: EncoderConfig) -> torch.nn.Module:
+    """Return the frozen model in evaluation mode on its device; of an encoder-decoder, the encoder.
+
+    Raises:
+        EncoderError: if it cannot be opened or is not of known depth and width.
+    """
+    model = open_pretrained(
+        AutoModel.from_pretrained, config, dtype=getattr(torch, config.dtype), device_map=config.device_map
+    )
+    if model.config.is_encoder_decoder:
+        model = model.get_encoder()
+    if config.device_map is None:
+        model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    frozen: torch.nn.Module = model.eval().requires_grad_(False)
+    return frozen
+
+
+def make_pooler(model: Any) -> LayerPooler:
+    """Return the pooler of a model, whose depth its configuration tells.
+
+    Raises:
+        EncoderError: if the configuration does not tell.
+    """
+    depth = next(
+        (
+            value
+            for name in ("encoder_layers", "num_hidden_layers")
+            if isinstance(value := getattr(model.config, name, None), int)
+        ),
+        None,
+    )
+    if depth is None:
+        raise EncoderError(
+            "its configuration does not say how many layers it has",
+            where=type(model).__name__,
+            expected="num_hidden_layers",
+            remedy="Models of several towers or resolutions are not served; name the tower's own model.",
+        )
+    return LayerPooler(model, depth)
+
+
+def digest_of_settings(settings: dict[str, Any]) -> str:
+    """Return the sha256 of a processor's settings, whatever version of transformers wrote them."""
+    kept = {
+        key: value
+        for key, value in settings.items()
+        if key not in {"transformers_version", "processor_class"}
+    }
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
