@@ -31,9 +31,9 @@ cache: .venv/.installed ## the embeddings alone
 	@$(BIN)/daam-bench unlock
 	$(BIN)/snakemake cache
 
-test: .venv/.installed ## fetch the pinned model and data, then run all tests
+test: .venv/.installed ## fetch all pinned models and data, then run all tests
 	@$(BIN)/daam-bench unlock
-	$(BIN)/snakemake assets
+	$(BIN)/snakemake all_assets
 	$(BIN)/python -m pytest
 
 lint: .venv/.installed-dev ## style, types and workflow checks

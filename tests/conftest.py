@@ -6,6 +6,7 @@ The environment is set before anything imports torch or transformers, and sub-pr
 import ipaddress
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +76,15 @@ def real_resources() -> Path:
     if missing:
         pytest.fail(f"resources/ lacks {' and '.join(missing)}: run `snakemake assets` (`make test` does)")
     return RESOURCES
+
+
+@pytest.fixture(scope="session")
+def real_asset() -> Callable[[str], Path]:
+    """Return what gives the folder of a fetched asset; a test that needs one fails without."""
+
+    def folder_of(name: str) -> Path:
+        if not (RESOURCES / name).is_dir():
+            pytest.fail(f"resources/ lacks {name}: run `snakemake all_assets` (`make test` does)")
+        return RESOURCES / name
+
+    return folder_of

@@ -6,6 +6,12 @@ rule assets:
         expand("resources/{asset}.json", asset=PLAN.assets),
 
 
+# Also what only other configurations use: tests run on all of them.
+rule all_assets:
+    input:
+        expand("resources/{asset}.json", asset=ASSETS),
+
+
 rule fetch_asset:
     output:
         "resources/{asset}.json",
@@ -16,7 +22,7 @@ rule fetch_asset:
     localrule: True
     params:
         folder="resources/{asset}",
-        pinned=lambda wildcards: ASSETS[wildcards.asset].archive_sha256,
+        pinned=lambda wildcards: ASSETS[wildcards.asset].pinned,
     message:
         "Fetching {wildcards.asset}"
     shell:
