@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from daam_bench.heads.build import build_model as build_model
     from daam_bench.heads.build import parameter_counts as parameter_counts
     from daam_bench.heads.decoder import ConvolutionalDecoder as ConvolutionalDecoder
+    from daam_bench.heads.decoder import LinearDecoder as LinearDecoder
     from daam_bench.heads.decoder import grid_shape as grid_shape
     from daam_bench.heads.density import DensityAdaptiveAttention as DensityAdaptiveAttention
     from daam_bench.heads.density import (
@@ -36,10 +37,11 @@ if TYPE_CHECKING:
     from daam_bench.heads.presets import VARIANTS as VARIANTS
     from daam_bench.heads.presets import Variant as Variant
     from daam_bench.heads.presets import find_variant as find_variant
+    from daam_bench.heads.softmax_sum import SoftmaxLayerWeights as SoftmaxLayerWeights
 
 _MODULES = {
     "build": ["build_attention", "build_model", "parameter_counts"],
-    "decoder": ["ConvolutionalDecoder", "grid_shape"],
+    "decoder": ["ConvolutionalDecoder", "LinearDecoder", "grid_shape"],
     "density": ["DensityAdaptiveAttention", "MultiHeadDensityAdaptiveAttention"],
     "divisors": ["density_heads", "feature_heads"],
     "grouped_query": [
@@ -52,6 +54,7 @@ _MODULES = {
     "model": ["AttentionClassifier", "ParameterCounts"],
     "multi_head": ["LayerSelfAttention"],
     "presets": ["VARIANTS", "Variant", "find_variant"],
+    "softmax_sum": ["SoftmaxLayerWeights"],
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from daam_bench.config import Protocol
-from daam_bench.heads.decoder import ConvolutionalDecoder
+from daam_bench.heads.decoder import ConvolutionalDecoder, LinearDecoder
 from daam_bench.heads.density import MultiHeadDensityAdaptiveAttention
 from daam_bench.heads.grouped_query import (
     GroupedQueryDensityAdaptiveAttention,
@@ -18,6 +18,7 @@ from daam_bench.heads.mixture import MixtureOfDensities
 from daam_bench.heads.model import AttentionClassifier, ParameterCounts
 from daam_bench.heads.multi_head import LayerSelfAttention
 from daam_bench.heads.presets import Variant, find_variant
+from daam_bench.heads.softmax_sum import SoftmaxLayerWeights
 
 
 def build_attention(
@@ -60,8 +61,8 @@ def build_model(
         layers: number of layers N.
         features: number of features d.
         classes: number of classes.
-        protocol: the switches D1 to D3 are read.
-        decoder_channels: channels between the decoder's two convolutions.
+        protocol: the switches D1 to D3 and D7, `scaled_variance` and `mixture_normalisation` are read.
+        decoder_channels: channels between the convolutional decoder's two convolutions.
         density_heads: heads of density attention (not DAAMv2's); None for the usual number.
 
     Raises:
@@ -69,6 +70,9 @@ def build_model(
     """
     attention = build_attention(variant, layers, features, protocol, density_heads=density_heads)
     width = cast(int, attention.out_features)
+    found = find_variant(variant) if isinstance(variant, str) else variant
+    if found.decoder == "linear":
+        return AttentionClassifier(attention, LinearDecoder(width, classes))
     return AttentionClassifier(attention, ConvolutionalDecoder(layers, width, classes, decoder_channels))
 
 
@@ -109,16 +113,21 @@ def low_rank(layers: int, features: int, protocol: Protocol, rank: int) -> nn.Mo
     return LowRankSelfAttention(layers, features, rank, protocol.attention_axis)
 
 
+def softmax_sum(layers: int, features: int, protocol: Protocol) -> nn.Module:
+    """Build the softmax weights of the layers, which no switch of the protocol touches."""
+    return SoftmaxLayerWeights(layers, features)
+
+
 def density(layers: int, features: int, protocol: Protocol, heads: int | None = None) -> nn.Module:
     """Build DAAM with a given number of heads, or the usual one."""
-    return MultiHeadDensityAdaptiveAttention(layers, features, heads, protocol.density_exponent)
+    return _density(layers, features, protocol, heads)
 
 
 def mixture(
     layers: int, features: int, protocol: Protocol, heads: int | None = None, gaussians: int = 4
 ) -> nn.Module:
-    """Build the mixture of densities, which no switch of the protocol touches."""
-    return MixtureOfDensities(layers, features, heads, gaussians)
+    """Build the mixture of densities."""
+    return MixtureOfDensities(layers, features, heads, gaussians, protocol.mixture_normalisation)
 
 
 def grouped_query(layers: int, features: int, protocol: Protocol) -> nn.Module:
@@ -129,6 +138,14 @@ def grouped_query(layers: int, features: int, protocol: Protocol) -> nn.Module:
 def grouped_query_density(
     layers: int, features: int, protocol: Protocol, heads: int | None = None
 ) -> nn.Module:
-    """Build GQDAAM."""
-    first = MultiHeadDensityAdaptiveAttention(layers, features, heads, protocol.density_exponent)
+    """Build GQDAAM; `heads` gives way to a protocol of one head (D7)."""
+    first = _density(layers, features, protocol, 1 if protocol.gqdaam_heads == 1 else heads)
     return GroupedQueryDensityAdaptiveAttention(first, protocol.grouped_queries)
+
+
+def _density(
+    layers: int, features: int, protocol: Protocol, heads: int | None
+) -> MultiHeadDensityAdaptiveAttention:
+    return MultiHeadDensityAdaptiveAttention(
+        layers, features, heads, protocol.density_exponent, sign=protocol.scaled_variance
+    )

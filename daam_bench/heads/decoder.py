@@ -1,4 +1,4 @@
-"""The decoder that every variant shares: two 3x3 convolutions and a linear layer (method.md section 1)."""
+"""From attended layers to class logits: the paper's decoder, and a linear one for the softmax sum."""
 
 import math
 
@@ -24,7 +24,7 @@ def grid_shape(features: int) -> tuple[int, int]:
 
 
 class ConvolutionalDecoder(nn.Module):
-    """Reads [batch, layer, feature] as an image of N channels and returns class logits.
+    """Reads [batch, layer, feature] as an image of N channels and returns class logits (method.md section 1).
 
     Convolution N -> channels, ReLU, convolution channels -> N, ReLU (3x3, stride 1, padding 1), flatten,
     linear. Weights are Xavier-uniform, biases zero.
@@ -52,4 +52,25 @@ class ConvolutionalDecoder(nn.Module):
         """Return one logit per class."""
         image = self.convolutions(torch.unflatten(x, -1, self.grid))
         logits: Tensor = self.classifier(image.flatten(1))
+        return logits
+
+
+class LinearDecoder(nn.Module):
+    """Adds the layers up and returns class logits: logits = W sum_l x_l + b; (d + 1) classes parameters.
+
+    Weights are Xavier-uniform, biases zero.
+
+    Args:
+        features: number of features of a layer.
+        classes: number of classes.
+    """
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(features, classes)
+        xavier_(self)
+
+    def forward(self, x: Float[Tensor, "batch layer feature"]) -> Float[Tensor, "batch class"]:
+        """Return one logit per class."""
+        logits: Tensor = self.classifier(x.sum(1))
         return logits

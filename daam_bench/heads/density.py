@@ -2,30 +2,44 @@
 
 With mu and v the mean and variance of x over the attended axis,
 
+    v  = |mean of squares - mu^2| + 1e-8
     z  = (x - (mu + delta)) / sqrt(v + 1e-5)
     DA = exp(-z^2 / (2 xi))          D1 "2c"  (Algorithm 1, released scripts)
     DA = exp(-z^2 / (2 xi^2))        D1 "2c2" (the paper's text)
     y  = x * DA
 
 delta is `mean_offset`, xi (the paper's c) is `scaled_variance`, both learnt per feature.
+
+Departures, all deliberate:
+
+- v is computed as the mean of (x - mu)^2, the same number without its cancellation far from zero.
+- The divisor xi (or xi^2) acts as 1e-12 where it is smaller, so that values and gradients stay finite. DA is
+  then 1 at the peak and 0 elsewhere, as it is in the limit.
+- Under "2c" a negative xi turns the density upside down: exp(z^2 / (2 |xi|)) > 1, growing without bound.
+  `sign="positive"` (our own reading) lets a negative xi act as 1e-12; `sign="free"` (Algorithm 1 and the
+  released scripts, which do not constrain xi) computes the formula as it stands, up to the largest finite
+  exponential. Under "2c2" the sign of xi has no effect.
+- Statistics and density are computed in float32 or wider whatever the precision of x.
 """
 
+import math
 from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from daam_bench.errors import unknown_name
+from daam_bench.errors import ConfigError, unknown_name
 from daam_bench.heads.divisors import density_heads
 
 Exponent = Literal["2c", "2c2"]
+Sign = Literal["positive", "free"]
 
 VARIANCE_FLOOR = 1e-8
 VARIANCE_EPSILON = 1e-5
 INITIAL_SCALED_VARIANCE = 2.0
-# Weight decay pulls xi towards zero, where the density is undefined and beyond which it explodes.
-SMALLEST_SCALED_VARIANCE = 1e-3
+# Weight decay pulls xi towards zero. Below this bound 1 / xi^2 nears the largest float32.
+SMALLEST_DIVISOR = 1e-12
 
 
 def gaussian_density(
@@ -33,18 +47,20 @@ def gaussian_density(
     mean_offset: Float[Tensor, "*parameter feature"],
     scaled_variance: Float[Tensor, "*parameter feature"],
     axis: int,
-    exponent: Exponent,
+    exponent: Exponent = "2c",
     *,
+    sign: Sign = "positive",
     mask: Bool[Tensor, "*shape"] | None = None,
 ) -> Float[Tensor, "*shape feature"]:
-    """Return DA, in (0, 1] (0 where masked), in float32 or wider whatever the precision of x.
+    """Return DA in float32 or wider: in [0, 1] (0 where masked), and above 1 only for a "free", negative xi.
 
     Args:
         x: values; mean and variance are taken over `axis`.
         mean_offset: delta, broadcast against x.
-        scaled_variance: xi, broadcast against x; values below 1e-3 act as 1e-3.
+        scaled_variance: xi, broadcast against x.
         axis: attended axis of x.
         exponent: "2c" or "2c2" (D1).
+        sign: what a negative xi does under "2c"; see the module's text.
         mask: True at real positions, False at padding; padding enters neither mean nor variance.
     """
     x = x.to(torch.promote_types(x.dtype, torch.float32))
@@ -55,43 +71,59 @@ def gaussian_density(
         count = real.sum(axis, keepdim=True).clamp_min(1).to(x.dtype)
     mean = _zero_padding(x, real).sum(axis, keepdim=True) / count
     centred = _zero_padding(x - mean, real)
-    # Equals |mean of squares - mean^2|, without its cancellation for values far from zero.
     variance = centred.square().sum(axis, keepdim=True) / count + VARIANCE_FLOOR
     z = (centred - mean_offset) / (variance + VARIANCE_EPSILON).sqrt()
-    xi = scaled_variance.to(x.dtype).clamp_min(SMALLEST_SCALED_VARIANCE)
-    spread = xi if exponent == "2c" else xi.square()
-    return _zero_padding(torch.exp(-z.square() / (2 * spread)), real)
+    logarithm = -z.square() / (2 * _divisor(scaled_variance.to(x.dtype), exponent, sign))
+    if sign == "free":
+        logarithm = logarithm.clamp_max(math.floor(math.log(torch.finfo(x.dtype).max)))
+    return _zero_padding(torch.exp(logarithm), real)
+
+
+def _divisor(xi: Tensor, exponent: Exponent, sign: Sign) -> Tensor:
+    if exponent == "2c2":
+        return xi.square().clamp_min(SMALLEST_DIVISOR)
+    if sign == "positive":
+        return xi.clamp_min(SMALLEST_DIVISOR)
+    bound = torch.copysign(torch.full_like(xi, SMALLEST_DIVISOR), xi)
+    return torch.where(xi.abs() < SMALLEST_DIVISOR, bound, xi)
 
 
 class DensityAdaptiveAttention(nn.Module):
     """One head of density adaptive attention over any axis; 2 d parameters.
 
+    y = x * DA, DA = exp(-z^2 / (2 xi)), z = (x - (mu + delta)) / sqrt(v + 1e-5); departures from the
+    published formula are listed at the head of this module.
+
     Args:
         features: size d of the last axis of the input.
         axis: axis that mean and variance are taken over; -2 is the layer (or time) axis of
-            [batch, layer, feature].
+            [batch, layer, feature]; the last axis is allowed.
         exponent: "2c" or "2c2" (D1).
+        sign: "positive" or "free": what a negative xi does under "2c".
 
     Attributes:
         mean_offset: delta [feature], initially 0.
         scaled_variance: xi [feature], initially 2.
 
     Raises:
-        ConfigError: if the exponent is neither of the two.
+        ConfigError: if the exponent or the sign is not one of those named.
     """
 
-    def __init__(self, features: int, axis: int = -2, exponent: Exponent = "2c") -> None:
+    def __init__(
+        self, features: int, axis: int = -2, exponent: Exponent = "2c", sign: Sign = "positive"
+    ) -> None:
         super().__init__()
-        self.out_features, self.axis, self.exponent = features, axis, _known(exponent)
+        self.out_features, self.axis = features, axis
+        self.exponent, self.sign = _known(exponent, sign)
         self.mean_offset = nn.Parameter(torch.zeros(features))
         self.scaled_variance = nn.Parameter(torch.full((features,), INITIAL_SCALED_VARIANCE))
 
     def density(
         self, x: Float[Tensor, "*shape feature"], mask: Bool[Tensor, "*shape"] | None = None
     ) -> Float[Tensor, "*shape feature"]:
-        """Return DA, in (0, 1], and 0 at padded positions (`mask` False)."""
+        """Return DA, and 0 at padded positions (`mask` False)."""
         density = gaussian_density(
-            x, self.mean_offset, self.scaled_variance, self.axis, self.exponent, mask=mask
+            x, self.mean_offset, self.scaled_variance, self.axis, self.exponent, sign=self.sign, mask=mask
         )
         return density.to(x.dtype)
 
@@ -99,8 +131,7 @@ class DensityAdaptiveAttention(nn.Module):
         self, x: Float[Tensor, "*shape feature"], mask: Bool[Tensor, "*shape"] | None = None
     ) -> Float[Tensor, "*shape feature"]:
         """Return x * DA, and 0 at padded positions (`mask` False)."""
-        weighted = x * self.density(x, mask)
-        return weighted if mask is None else _zero_padding(weighted, mask.unsqueeze(-1))
+        return _weighted(x, self.density(x, mask), mask)
 
     def extra_repr(self) -> str:
         """Say what `print` shows between the brackets."""
@@ -108,55 +139,89 @@ class DensityAdaptiveAttention(nn.Module):
 
 
 class MultiHeadDensityAdaptiveAttention(nn.Module):
-    """Heads of density adaptive attention over equal, contiguous slices of the layer axis; 2 g d parameters.
+    """Heads of density adaptive attention over equal, contiguous slices of an axis; 2 g d parameters.
+
+    Head i is a `DensityAdaptiveAttention` with statistics, delta and xi of its own on positions
+    i N / g ... (i + 1) N / g - 1; the outputs are stacked back.
 
     Args:
-        layers: number of layers N.
-        features: number of features d.
+        layers: size N of the attended axis, the number of layers.
+        features: size d of the last axis of the input.
         heads: number of heads g, a divisor of N; None chooses (`density_heads`).
         exponent: "2c" or "2c2" (D1).
+        axis: attended axis, any but the last; -2 is the layer axis of [batch, layer, feature].
+        sign: "positive" or "free": what a negative xi does under "2c".
 
     Attributes:
         mean_offset: delta [head, feature], initially 0.
         scaled_variance: xi [head, feature], initially 2.
 
     Raises:
-        ConfigError: if `heads` does not divide `layers`, or the exponent is neither of the two.
+        ConfigError: if `heads` does not divide `layers`, the axis is the last one, or the exponent or the
+            sign is not one of those named.
     """
 
     def __init__(
-        self, layers: int, features: int, heads: int | None = None, exponent: Exponent = "2c"
+        self,
+        layers: int,
+        features: int,
+        heads: int | None = None,
+        exponent: Exponent = "2c",
+        axis: int = -2,
+        sign: Sign = "positive",
     ) -> None:
         super().__init__()
+        if axis == -1:
+            raise ConfigError("heads cannot share the feature axis", where="axis", found=axis)
         self.heads = density_heads(layers, heads)
-        self.out_features, self.exponent = features, _known(exponent)
+        self.out_features, self.axis = features, axis
+        self.exponent, self.sign = _known(exponent, sign)
         self.mean_offset = nn.Parameter(torch.zeros(self.heads, features))
         self.scaled_variance = nn.Parameter(torch.full((self.heads, features), INITIAL_SCALED_VARIANCE))
 
-    def density(self, x: Float[Tensor, "batch layer feature"]) -> Float[Tensor, "batch layer feature"]:
-        """Return DA, in (0, 1]; each head's statistics are those of its own slice of layers."""
+    def density(
+        self, x: Float[Tensor, "*shape feature"], mask: Bool[Tensor, "*shape"] | None = None
+    ) -> Float[Tensor, "*shape feature"]:
+        """Return DA; each head's statistics are those of the real positions of its own slice.
+
+        Slices are cut by position, padding included. `mask` is False at padded positions, where DA is 0.
+        """
+        axis = self.axis % x.ndim
+        slices = torch.unflatten(x.movedim(axis, -2), -2, (self.heads, -1))
+        if mask is not None:
+            mask = torch.unflatten(mask.movedim(axis, -1), -1, (self.heads, -1))
         density = gaussian_density(
-            torch.unflatten(x, 1, (self.heads, -1)),
+            slices,
             self.mean_offset.unsqueeze(1),
             self.scaled_variance.unsqueeze(1),
             axis=-2,
             exponent=self.exponent,
+            sign=self.sign,
+            mask=mask,
         )
-        return density.flatten(1, 2).to(x.dtype)
+        return density.flatten(-3, -2).movedim(-2, axis).to(x.dtype)
 
-    def forward(self, x: Float[Tensor, "batch layer feature"]) -> Float[Tensor, "batch layer feature"]:
-        """Return x * DA."""
-        return x * self.density(x)
+    def forward(
+        self, x: Float[Tensor, "*shape feature"], mask: Bool[Tensor, "*shape"] | None = None
+    ) -> Float[Tensor, "*shape feature"]:
+        """Return x * DA, and 0 at padded positions (`mask` False)."""
+        return _weighted(x, self.density(x, mask), mask)
 
     def extra_repr(self) -> str:
         """Say what `print` shows between the brackets."""
         return f"heads={self.heads}, features={self.out_features}, exponent={self.exponent!r}"
 
 
-def _known(exponent: Exponent) -> Exponent:
+def _known(exponent: Exponent, sign: Sign) -> tuple[Exponent, Sign]:
     if exponent not in get_args(Exponent):
         raise unknown_name("density exponent", exponent, get_args(Exponent))
-    return exponent
+    if sign not in get_args(Sign):
+        raise unknown_name("sign of the scaled variance", sign, get_args(Sign))
+    return exponent, sign
+
+
+def _weighted(x: Tensor, density: Tensor, mask: Tensor | None) -> Tensor:
+    return _zero_padding(x * density, None if mask is None else mask.unsqueeze(-1))
 
 
 def _zero_padding(x: Tensor, real: Tensor | None) -> Tensor:

@@ -1,18 +1,27 @@
 """Grouped-query attention over the layer axis, alone (GQA) and behind density attention (GQDAAM).
 
-method.md section 3; D3 says how the query heads of a group meet their shared key and value head.
+With s the head size, Q_i the query heads, K_h and V_h the key/value heads, G_h the query heads of group h
+(method.md section 3):
+
+    separate (paper)    Y_i = softmax(Q_i K_h^T / sqrt(s)) V_h for every i in G_h, joined over i
+    summed (released)   Y_h = softmax((sum_{i in G_h} Q_i / sqrt(s)) K_h^T / sqrt(s)) V_h, joined over h
+    both                output = LayerNorm(Y) W^O
+
+so that with 8 query heads and 2 key/value heads of size 64 the output projection is 512 -> 512 under
+"separate" and 128 -> 512 under "summed" (D3).
 """
 
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from daam_bench.errors import ConfigError, unknown_name
 from daam_bench.heads.density import MultiHeadDensityAdaptiveAttention
 from daam_bench.heads.initial import xavier_
+from daam_bench.heads.multi_head import hide_padding
 
 GroupedQueries = Literal["separate", "summed"]
 
@@ -58,19 +67,28 @@ class GroupedQueryAttention(nn.Module):
         self.output = nn.Linear(joined, width)
         xavier_(self)
 
-    def forward(self, x: Float[Tensor, "batch layer width"]) -> Float[Tensor, "batch layer width"]:
-        """Return the attended, layer-normalised and projected values."""
+    def forward(
+        self, x: Float[Tensor, "batch layer width"], mask: Bool[Tensor, "batch layer"] | None = None
+    ) -> Float[Tensor, "batch layer width"]:
+        """Return the attended, layer-normalised and projected values.
+
+        Nothing attends to padded positions (`mask` False), and they come out as 0.
+        """
+        looked_at = None
+        if mask is not None:
+            x, ignored = hide_padding(x, mask)
+            looked_at = ~ignored[:, None, None, :]
         query = self._split(self.query(x), self.query_heads)
         key = self._split(self.key(x), self.key_value_heads)
         value = self._split(self.value(x), self.key_value_heads)
         if self.grouped_queries == "separate":
-            attended = scaled_dot_product_attention(query, key, value, enable_gqa=True)
+            attended = scaled_dot_product_attention(query, key, value, looked_at, enable_gqa=True)
         else:
             summed = torch.unflatten(query, 1, (self.key_value_heads, -1)).sum(2).to(key.dtype)
             # 1 / sqrt(head size), once on the query and once more on the logits.
-            attended = scaled_dot_product_attention(summed, key, value, scale=1 / self.head_size)
+            attended = scaled_dot_product_attention(summed, key, value, looked_at, scale=1 / self.head_size)
         output: Tensor = self.output(self.norm(attended.transpose(1, 2).flatten(2)))
-        return output
+        return output if mask is None else output.masked_fill(~mask.unsqueeze(-1), 0.0)
 
     def _split(self, x: Tensor, heads: int) -> Tensor:
         """[batch, layer, heads * size] -> [batch, head, layer, size]."""
@@ -99,9 +117,13 @@ class ProjectedGroupedQueryAttention(nn.Module):
         self.attention = GroupedQueryAttention(grouped_queries=grouped_queries)
         xavier_(self.projection)
 
-    def forward(self, x: Float[Tensor, "batch layer feature"]) -> Float[Tensor, "batch layer width"]:
-        """Return [batch, layer, 512]."""
-        output: Tensor = self.attention(self.projection(x))
+    def forward(
+        self, x: Float[Tensor, "batch layer feature"], mask: Bool[Tensor, "batch layer"] | None = None
+    ) -> Float[Tensor, "batch layer width"]:
+        """Return [batch, layer, 512], 0 at padded positions (`mask` False)."""
+        if mask is not None:
+            x = x.masked_fill(~mask.unsqueeze(-1), 0.0)
+        output: Tensor = self.attention(self.projection(x), mask)
         return output
 
 
@@ -121,13 +143,17 @@ class GroupedQueryDensityAdaptiveAttention(ProjectedGroupedQueryAttention):
         super().__init__(density_attention.out_features, grouped_queries)
         self.density_attention = density_attention
 
-    def density(self, x: Float[Tensor, "batch layer feature"]) -> Float[Tensor, "batch layer feature"]:
-        """Return DA of the first stage, in (0, 1]."""
-        return self.density_attention.density(x)
+    def density(
+        self, x: Float[Tensor, "batch layer feature"], mask: Bool[Tensor, "batch layer"] | None = None
+    ) -> Float[Tensor, "batch layer feature"]:
+        """Return DA of the first stage."""
+        return self.density_attention.density(x, mask)
 
-    def forward(self, x: Float[Tensor, "batch layer feature"]) -> Float[Tensor, "batch layer width"]:
-        """Return [batch, layer, 512]."""
-        return super().forward(self.density_attention(x))
+    def forward(
+        self, x: Float[Tensor, "batch layer feature"], mask: Bool[Tensor, "batch layer"] | None = None
+    ) -> Float[Tensor, "batch layer width"]:
+        """Return [batch, layer, 512], 0 at padded positions (`mask` False)."""
+        return super().forward(self.density_attention(x, mask), mask)
 
 
 def _check(width: int, query_heads: int, key_value_heads: int, grouped_queries: str) -> None:

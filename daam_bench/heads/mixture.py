@@ -4,72 +4,156 @@ With mu and var the mean and unbiased variance of x over a head's slice of layer
 
     z_k = (x - (mu + m_k)) / sqrt(var + 1e-8)
     g_k = exp(-z_k^2 / (2 c_k^2)) / sqrt(2 pi c_k^2)
-    DA  = prod_k g_k / sum over the slice of prod_k g_k
+    DA  = prod_k g_k / S,  S = max(sum over the slice of prod_k g_k, 1e-8)
     y   = x * DA + x
 
 m_k is `mean_offset`, c_k is `spread`: two scalars per Gaussian.
+
+A product of Gaussians is a Gaussian: with a_k = 1 / (2 c_k^2), A = sum_k a_k, m = sum_k a_k m_k / A,
+
+    sum_k a_k (u - m_k)^2 = A (u - m)^2 + sum_k a_k (m_k - m)^2
+
+so the product costs no more than one Gaussian, and it is taken in logarithms, where nothing underflows.
+
+Departures, all deliberate:
+
+- `normalisation="exact"` (our own reading) leaves the bound 1e-8 on S out. Where the bound acts (an offset of
+  many standard deviations, or many Gaussians, each of which contributes a factor of about 0.4) the published
+  density fades away; the exact one still sums to one. `"clamped"` is the algorithm as published.
+- c_k^2 acts as 1e-12 where it is smaller.
+- A head of a single layer has variance 0 instead of 0 / 0.
 """
 
+import math
+from typing import Literal, get_args
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from daam_bench.errors import unknown_name
 from daam_bench.heads.divisors import density_heads
 
+Normalisation = Literal["exact", "clamped"]
+
 VARIANCE_EPSILON = 1e-8
+SMALLEST_SUM = 1e-8
 # c_k^2 is a divisor, and weight decay pulls c_k towards zero.
-SMALLEST_SQUARED_SPREAD = 1e-6
+SMALLEST_SQUARED_SPREAD = 1e-12
 
 
 class MixtureOfDensities(nn.Module):
-    """Products of Gaussians over equal, contiguous slices of the layer axis, with a skip connection.
+    """Products of Gaussians over equal, contiguous slices of an axis, and a skip; 2 g K parameters.
 
-    The product over k and its normalisation are one softmax of summed exponents: nothing underflows, and
-    1 / sqrt(2 pi c_k^2), equal at every layer of a slice, cancels. The algorithm clamps the sum at 1e-8;
-    where that clamp bites (an offset of many standard deviations, or many Gaussians) its density vanishes,
-    whereas this one still sums to one.
+    y = x * DA + x; the equations and our departures from them stand at the head of this module. Since a
+    product of Gaussians is a Gaussian, K changes how a density is parametrised, not (under "exact") which
+    densities there are.
 
     Args:
-        layers: number of layers N.
+        layers: size N of the attended axis, the number of layers.
         features: number of features d, kept.
-        heads: number of heads, a divisor of N; None chooses (`density_heads`).
+        heads: number of heads g, a divisor of N; None chooses (`density_heads`).
         gaussians: number of Gaussians K a head.
+        normalisation: "exact": DA sums to one over a head's layers; "clamped": the sum it is divided by is at
+            least 1e-8 (Algorithms 2 to 4, released scripts).
+        axis: attended axis; -2 is the layer axis of [batch, layer, feature]; the last is allowed.
 
     Attributes:
-        mean_offset: m [head, gaussian], initially 0.
+        mean_offset: m [head, gaussian], in the units of x, initially 0.
         spread: c [head, gaussian], in units of the slice's standard deviation; initially exp of a standard
             normal draw (released scripts; the paper does not say).
 
     Raises:
-        ConfigError: if `heads` does not divide `layers`.
+        ConfigError: if `heads` does not divide `layers`, or the normalisation is neither of the two.
     """
 
-    def __init__(self, layers: int, features: int, heads: int | None = None, gaussians: int = 4) -> None:
+    def __init__(
+        self,
+        layers: int,
+        features: int,
+        heads: int | None = None,
+        gaussians: int = 4,
+        normalisation: Normalisation = "exact",
+        axis: int = -2,
+    ) -> None:
         super().__init__()
+        if normalisation not in get_args(Normalisation):
+            raise unknown_name("normalisation of the mixture", normalisation, get_args(Normalisation))
         self.heads = density_heads(layers, heads)
-        self.out_features = features
+        self.out_features, self.axis, self.normalisation = features, axis, normalisation
         self.mean_offset = nn.Parameter(torch.zeros(self.heads, gaussians))
         self.spread = nn.Parameter(torch.randn(self.heads, gaussians).exp())
 
-    def density(self, x: Float[Tensor, "batch layer feature"]) -> Float[Tensor, "batch layer feature"]:
-        """Return DA, in [0, 1]; for each feature it sums to one over the layers of a head."""
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        slices = torch.unflatten(wide, 1, (self.heads, -1))
-        centred = slices - slices.mean(2, keepdim=True)
-        # Unbiased; a head of a single layer has variance 0 instead of 0 / 0.
-        variance = centred.square().sum(2, keepdim=True) / max(slices.shape[2] - 1, 1)
-        scale = (variance + VARIANCE_EPSILON).sqrt()
-        # [head, gaussian] -> [head, layer of the slice, feature, gaussian]
-        offset, spread = (p.to(slices.dtype)[:, None, None, :] for p in (self.mean_offset, self.spread))
-        z = (centred.unsqueeze(-1) - offset) / scale.unsqueeze(-1)
-        squared_spread = spread.square().clamp_min(SMALLEST_SQUARED_SPREAD)
-        log_product = -(z.square() / (2 * squared_spread)).sum(-1)
-        return torch.softmax(log_product, 2).flatten(1, 2).to(x.dtype)
+    def density(
+        self, x: Float[Tensor, "*shape feature"], mask: Bool[Tensor, "*shape"] | None = None
+    ) -> Float[Tensor, "*shape feature"]:
+        """Return DA, in [0, 1], and 0 at padded positions (`mask` False), which enter no statistic.
 
-    def forward(self, x: Float[Tensor, "batch layer feature"]) -> Float[Tensor, "batch layer feature"]:
-        """Return x * DA + x."""
-        return x * self.density(x) + x
+        Over the real positions of a head's slice it sums to one ("exact") or to at most one ("clamped").
+        """
+        slices, real = cut(x, mask, self.axis, self.heads)
+        logarithm = self._log_product(*standardised(slices, real))
+        if real is not None:
+            logarithm = logarithm.masked_fill(~real, torch.finfo(logarithm.dtype).min)
+        density = torch.softmax(logarithm, -1)
+        if self.normalisation == "clamped":
+            # exp(l - max(s, log 1e-8)) = softmax(l) exp(min(s - log 1e-8, 0)), s the logarithm of the sum.
+            total = torch.logsumexp(logarithm, -1, keepdim=True)
+            density = density * torch.exp((total - math.log(SMALLEST_SUM)).clamp_max(0.0))
+        return stacked(density, real, self.axis).to(x.dtype)
+
+    def _log_product(self, centred: Tensor, variance: Tensor) -> Tensor:
+        """[..., head, layer of the slice]: the sum over k of log g_k."""
+        offset, spread = self.mean_offset.to(centred.dtype), self.spread.to(centred.dtype)
+        squared = spread.square().clamp_min(SMALLEST_SQUARED_SPREAD)
+        weight = 0.5 / squared
+        weights = weight.sum(-1, keepdim=True)
+        centre = (weight * offset).sum(-1, keepdim=True) / weights
+        rest = (weight * (offset - centre).square()).sum(-1, keepdim=True)
+        constant = -0.5 * (2 * math.pi * squared).log().sum(-1, keepdim=True)
+        return constant - (weights * (centred - centre).square() + rest) / variance
+
+    def forward(
+        self, x: Float[Tensor, "*shape feature"], mask: Bool[Tensor, "*shape"] | None = None
+    ) -> Float[Tensor, "*shape feature"]:
+        """Return x * DA + x, and 0 at padded positions (`mask` False)."""
+        output = x * self.density(x, mask) + x
+        return output if mask is None else output.masked_fill(~mask.unsqueeze(-1), 0.0)
 
     def extra_repr(self) -> str:
         """Say what `print` shows between the brackets."""
-        return f"heads={self.heads}, gaussians={self.spread.shape[1]}"
+        return f"heads={self.heads}, gaussians={self.spread.shape[1]}, normalisation={self.normalisation!r}"
+
+
+def cut(
+    x: Float[Tensor, "*shape"], mask: Bool[Tensor, "*batch"] | None, axis: int, heads: int
+) -> tuple[Float[Tensor, "*slices head slice"], Bool[Tensor, "*slices head slice"] | None]:
+    """Move an axis to the end and cut it into heads; in float32 or wider. The mask lacks x's last axis."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    real = None if mask is None else mask.unsqueeze(-1).expand_as(x)
+    if real is not None:
+        real = torch.unflatten(real.movedim(axis, -1), -1, (heads, -1))
+    return torch.unflatten(wide.movedim(axis, -1), -1, (heads, -1)), real
+
+
+def stacked(
+    density: Float[Tensor, "*slices head slice"], real: Bool[Tensor, "*slices head slice"] | None, axis: int
+) -> Float[Tensor, "*shape"]:
+    """Undo `cut`, with 0 at padded positions."""
+    density = density if real is None else density.masked_fill(~real, 0.0)
+    return density.flatten(-2).movedim(-1, axis)
+
+
+def standardised(
+    slices: Float[Tensor, "*slices head slice"], real: Bool[Tensor, "*slices head slice"] | None
+) -> tuple[Float[Tensor, "*slices head slice"], Float[Tensor, "*slices head 1"]]:
+    """Return x - mu and var + 1e-8 (unbiased) over each slice's real positions."""
+    if real is None:
+        centred = slices - slices.mean(-1, keepdim=True)
+        free: Tensor | int = max(slices.shape[-1] - 1, 1)
+    else:
+        count = real.sum(-1, keepdim=True).clamp_min(1)
+        mean = slices.masked_fill(~real, 0.0).sum(-1, keepdim=True) / count
+        centred = (slices - mean).masked_fill(~real, 0.0)
+        free = (count - 1).clamp_min(1)
+    return centred, centred.square().sum(-1, keepdim=True) / free + VARIANCE_EPSILON

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from daam_bench.errors import ConfigError
-from daam_bench.heads.decoder import ConvolutionalDecoder
+from daam_bench.heads.decoder import ConvolutionalDecoder, LinearDecoder
 
 
 @runtime_checkable
@@ -33,12 +33,17 @@ class AttentionClassifier(nn.Module):
     Args:
         attention: maps [batch, layer, feature] to [batch, layer, feature'].
         decoder: maps [batch, layer, feature'] to [batch, class].
+
+    Attributes:
+        mixes_samples: whether a prediction depends on the other samples of its batch (D2), so that
+            validation must keep the batch size of training.
     """
 
-    def __init__(self, attention: nn.Module, decoder: ConvolutionalDecoder) -> None:
+    def __init__(self, attention: nn.Module, decoder: ConvolutionalDecoder | LinearDecoder) -> None:
         super().__init__()
         self.attention = attention
         self.decoder = decoder
+        self.mixes_samples = bool(getattr(attention, "mixes_samples", False))
 
     def forward(self, x: Float[Tensor, "batch layer feature"]) -> Float[Tensor, "batch class"]:
         """Return one logit per class."""
@@ -61,9 +66,8 @@ class AttentionClassifier(nn.Module):
 
     def parameter_counts(self) -> ParameterCounts:
         """Count the parameters that training changes; frozen ones are left out."""
-        attention = trainable(self.attention)
-        convolutions = trainable(self.decoder.convolutions)
-        return ParameterCounts(attention, attention + convolutions, trainable(self))
+        every = trainable(self)
+        return ParameterCounts(trainable(self.attention), every - trainable(self.decoder.classifier), every)
 
 
 def trainable(module: nn.Module) -> int:

@@ -7,7 +7,7 @@ add a builder to `build.py` and an entry here; the contract tests pick it up.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from daam_bench.errors import unknown_name
 
@@ -28,6 +28,7 @@ class Variant:
         source: where it comes from.
         has_density: whether its `density(x)` gives an importance map.
         lora_plus: whether the B factors learn faster than all other parameters.
+        decoder: "convolutional" (the paper's) or "linear" (layers added up, then one linear layer).
         options: keyword arguments of the builder.
     """
 
@@ -38,6 +39,7 @@ class Variant:
     source: str
     has_density: bool = False
     lora_plus: bool = False
+    decoder: Literal["convolutional", "linear"] = "convolutional"
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
@@ -118,6 +120,14 @@ _ENTRIES = (
         description="products of 4 Gaussians, 8 heads that share the layers, skip connection",
         source=f"{_PAPER}, Algorithms 2 to 4",
         has_density=True,
+    ),
+    Variant(
+        name="softmax_sum",
+        title="Softmax sum + linear",
+        builder="daam_bench.heads.build:softmax_sum",
+        description="softmax-weighted sum of the layers, one learnt scalar each, and a linear classifier",
+        source="arXiv 2105.01051",
+        decoder="linear",
     ),
 )
 

@@ -63,7 +63,7 @@ def train_replica(
     """
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = build_optimizer(model, training, protocol, lora_plus)
-    plateau = ReduceLROnPlateau(optimizer, mode="max", factor=0.1, patience=10)
+    plateau = build_schedule(optimizer, protocol)
     epochs: list[EpochRecord] = []
     best, best_score, best_state = 0, -1.0, model.state_dict()
     for epoch in range(1, training.epochs + 1):
@@ -89,9 +89,8 @@ def train_replica(
             record = record.model_copy(update={"inner_accuracy": inner})
         epochs.append(record)
         score = selection_score(record, protocol)
-        if protocol.schedule == "plateau":
-            inner_or_validation = record.inner_accuracy if protocol.select == "inner" else None
-            plateau.step(record.validation_accuracy if inner_or_validation is None else inner_or_validation)
+        if plateau is not None:
+            plateau.step(watched_accuracy(record, protocol))
         if score > best_score:
             best, best_score, best_state = epoch, score, copy.deepcopy(model.state_dict())
     model.load_state_dict(best_state)
@@ -101,11 +100,27 @@ def train_replica(
 
 def selection_score(record: EpochRecord, protocol: Protocol) -> float:
     """Return what the protocol (D6) ranks an epoch by; the first of equal epochs wins."""
-    if protocol.select == "last":
-        return float(record.epoch)
+    return float(record.epoch) if protocol.select == "last" else watched_accuracy(record, protocol)
+
+
+def watched_accuracy(record: EpochRecord, protocol: Protocol) -> float:
+    """Return the accuracy on the samples that the protocol may look at in training: inner, or validation."""
     if protocol.select == "inner" and record.inner_accuracy is not None:
         return record.inner_accuracy
     return record.validation_accuracy
+
+
+def build_schedule(optimizer: torch.optim.Optimizer, protocol: Protocol) -> ReduceLROnPlateau | None:
+    """Return the protocol's schedule (D5), to be stepped with an accuracy after each epoch; None if constant.
+
+    Every learning rate is divided by 10 after the 11th epoch in a row whose accuracy is not above 1.0001
+    times the best one so far; the count then starts again. Ten such epochs are borne (torch's `patience`).
+    """
+    if protocol.schedule == "constant":
+        return None
+    return ReduceLROnPlateau(
+        optimizer, mode="max", factor=0.1, patience=10, threshold=1e-4, threshold_mode="rel"
+    )
 
 
 def build_optimizer(
@@ -130,7 +145,10 @@ def build_optimizer(
 def predict(
     model: nn.Module, embeddings: Float[Tensor, "sample layer feature"], rows: Rows, training: TrainingConfig
 ) -> Float[Tensor, "row class"]:
-    """Return the logits of rows, in evaluation mode."""
+    """Return the logits of rows, in evaluation mode.
+
+    A model whose samples attend to each other (D2) is given batches of the size that it was trained with.
+    """
     model.eval()
     batch = training.batch_size if getattr(model, "mixes_samples", False) else _EVALUATION_BATCH
     parts = [torch.from_numpy(rows[i : i + batch]) for i in range(0, len(rows), batch)]

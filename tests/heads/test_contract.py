@@ -58,7 +58,7 @@ def test_signatures_refuse_other_shapes(variant: str) -> None:
 
 
 @each_variant
-@pytest.mark.parametrize(("layers", "features"), [(1, 13), (2, 13), (7, 1), (13, 5)])
+@pytest.mark.parametrize(("layers", "features"), [(1, 13), (2, 13), (6, 7), (7, 1), (12, 5), (13, 5)])
 def test_odd_sizes_train(variant: str, layers: int, features: int) -> None:
     torch.manual_seed(0)
     model = build_model(variant, layers, features, CLASSES, LAYERWISE, decoder_channels=CHANNELS)
@@ -91,11 +91,48 @@ def test_same_seed_same_weights_other_seed_others(variant: str) -> None:
 
 
 @each_variant
-def test_a_sample_does_not_depend_on_its_batch(variant: str) -> None:
-    model = shaken(variant).eval()
+@each_protocol
+def test_a_sample_depends_on_its_batch_only_where_the_model_says_so(variant: str, protocol: Protocol) -> None:
+    model = shaken(variant, protocol).eval()
     x = sample()
     alone = torch.cat([model(x[i : i + 1]) for i in range(BATCH)])
-    torch.testing.assert_close(model(x), alone, rtol=1e-4, atol=1e-5)
+    if model.mixes_samples:
+        assert protocol.attention_axis == "batch"
+        assert (model(x) - alone).abs().max() > 1e-3
+    else:
+        torch.testing.assert_close(model(x), alone, rtol=1e-4, atol=1e-5)
+
+
+def padding_mask() -> Tensor:
+    """Samples with 6, 5, 3, 1 and no real layers of 6."""
+    return torch.arange(LAYERS) < torch.tensor([6, 5, 3, 1, 0]).unsqueeze(1)
+
+
+@each_variant
+@both_readings
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+def test_padding_changes_nothing_whatever_it_holds(variant: str, protocol: Protocol, training: bool) -> None:
+    attention, mask = shaken(variant, protocol).attention.train(training), padding_mask()
+    outputs = []
+    for content in (0.0, 1e3, float("nan")):
+        x = sample().masked_fill(~mask.unsqueeze(-1), content).requires_grad_()
+        attention.zero_grad()
+        output = attention(x, mask)
+        output.square().sum().backward()
+        assert output[~mask].eq(0).all()
+        assert x.grad is not None and x.grad[~mask].eq(0).all() and x.grad.isfinite().all()
+        assert all(p.grad is None or p.grad.isfinite().all() for p in attention.parameters())
+        outputs.append(output)
+    torch.testing.assert_close(outputs[0], outputs[1])
+    torch.testing.assert_close(outputs[0], outputs[2])
+
+
+@each_variant
+@both_readings
+def test_a_mask_without_padding_changes_nothing(variant: str, protocol: Protocol) -> None:
+    attention, x = shaken(variant, protocol).attention, sample()
+    everything = torch.ones(BATCH, LAYERS, dtype=torch.bool)
+    torch.testing.assert_close(attention(x, everything), attention(x), rtol=1e-4, atol=1e-5)
 
 
 @each_variant
@@ -154,14 +191,35 @@ def test_exports(variant: str, protocol: Protocol) -> None:
 
 
 @each_variant
+def test_exports_for_any_batch_size_and_with_a_mask(variant: str) -> None:
+    attention, mask = shaken(variant).attention.eval(), padding_mask()
+    batch = torch.export.Dim("batch", min=2, max=64)
+    program = torch.export.export(attention, (sample(), mask), dynamic_shapes=({0: batch}, {0: batch}))
+    torch.testing.assert_close(program.module()(sample()[:3], mask[:3]), attention(sample()[:3], mask[:3]))
+
+
+@each_variant
 @both_readings
 @pytest.mark.usefixtures("unchecked")
-def test_compiles_as_one_graph(variant: str, protocol: Protocol) -> None:
+def test_compiles_as_one_graph_with_its_gradients(variant: str, protocol: Protocol) -> None:
     torch.compiler.reset()
-    model = shaken(variant, protocol)
-    expected = model(sample())
-    compiled = torch.compile(model, fullgraph=True, backend="eager")
-    torch.testing.assert_close(compiled(sample()), expected)
+    model, x = shaken(variant, protocol), sample()
+    results = []
+    for run in (model, torch.compile(model, fullgraph=True, backend="aot_eager")):
+        model.zero_grad()
+        logits = run(x)
+        logits.square().sum().backward()
+        results.append([logits.detach(), *(p.grad for p in model.parameters() if p.grad is not None)])
+    torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-5)
+
+
+@each_variant
+@pytest.mark.usefixtures("unchecked")
+def test_compiles_with_a_mask(variant: str) -> None:
+    torch.compiler.reset()
+    attention, mask = shaken(variant).attention, padding_mask()
+    compiled = torch.compile(attention, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(sample(), mask), attention(sample(), mask))
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")

@@ -7,6 +7,7 @@ import torch
 
 from daam_bench.errors import ConfigError
 from daam_bench.heads import DensityAdaptiveAttention, MultiHeadDensityAdaptiveAttention
+from daam_bench.heads.density import Exponent
 
 VARIANCE = 1.0 + 1e-8 + 1e-5
 
@@ -46,6 +47,27 @@ def test_attends_over_any_axis(axis: int) -> None:
     variance = (x.square().mean(axis, keepdim=True) - mean.square()).abs() + 1e-8
     expected = torch.exp(-((x - mean) ** 2) / (variance + 1e-5) / 4)
     torch.testing.assert_close(DensityAdaptiveAttention(7, axis).double().density(x), expected)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -2, -3, -4])
+def test_heads_attend_over_any_axis_but_the_last(axis: int) -> None:
+    x, mask = torch.randn(4, 6, 2, 7), torch.rand(4, 6, 2) < 0.8
+    layers = x.shape[axis]
+    attention = MultiHeadDensityAdaptiveAttention(layers, 7, 2, axis=axis)
+    with torch.no_grad():
+        attention.mean_offset.normal_()
+        attention.scaled_variance.uniform_(0.5, 3.0)
+    parts, mask_axis = [], axis if axis >= 0 else axis + 1
+    for head, part in enumerate(x.chunk(2, dim=axis)):
+        single = DensityAdaptiveAttention(7, axis)
+        single.load_state_dict({name: value[head] for name, value in attention.state_dict().items()})
+        parts.append(single(part, mask.chunk(2, dim=mask_axis)[head]))
+    torch.testing.assert_close(attention(x, mask), torch.cat(parts, dim=axis))
+
+
+def test_heads_cannot_share_the_features() -> None:
+    with pytest.raises(ConfigError, match="feature axis"):
+        MultiHeadDensityAdaptiveAttention(6, 6, axis=-1)
 
 
 def test_a_huge_variance_lets_everything_through() -> None:
@@ -114,15 +136,24 @@ def test_far_from_zero_the_variance_does_not_cancel() -> None:
 
 
 @pytest.mark.parametrize("exponent", ["2c", "2c2"])
-@pytest.mark.parametrize("value", [0.0, -1.0])
-def test_a_variance_carried_through_zero_stays_finite(exponent: str, value: float) -> None:
-    attention = MultiHeadDensityAdaptiveAttention(6, 5, exponent=exponent)  # type: ignore[arg-type]
+@pytest.mark.parametrize("value", [0.0, 1e-30, -1e-3, -1.0])
+def test_a_variance_carried_through_zero_stays_finite(exponent: Exponent, value: float) -> None:
+    attention = MultiHeadDensityAdaptiveAttention(6, 5, exponent=exponent)
     with torch.no_grad():
         attention.scaled_variance.fill_(value)
     output = attention(torch.randn(2, 6, 5))
     output.sum().backward()
     assert output.isfinite().all()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in attention.parameters())
+
+
+def test_a_free_variance_below_zero_turns_the_density_over_and_stays_finite() -> None:
+    x = torch.tensor([[[1.0], [3.0]]])
+    attention = DensityAdaptiveAttention(1, sign="free")
+    for xi, expected in ((-2.0, math.exp(1 / VARIANCE / 4)), (-1e-30, math.exp(88)), (0.0, 0.0)):
+        with torch.no_grad():
+            attention.scaled_variance.fill_(xi)
+        torch.testing.assert_close(attention.density(x), torch.full_like(x, expected), rtol=1e-5, atol=0)
 
 
 def test_statistics_are_single_precision_whatever_the_input() -> None:
@@ -142,3 +173,5 @@ def test_gradients_are_those_of_finite_differences() -> None:
 def test_unknown_exponent_is_refused_with_the_choices() -> None:
     with pytest.raises(ConfigError, match="2c, 2c2"):
         DensityAdaptiveAttention(3, exponent="c")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="free, positive"):
+        DensityAdaptiveAttention(3, sign="any")  # type: ignore[arg-type]

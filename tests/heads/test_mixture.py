@@ -4,9 +4,13 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
+from daam_bench.errors import ConfigError
 from daam_bench.heads import MixtureOfDensities
+from daam_bench.heads.mixture import Normalisation
 
 
 def literal(mixture: MixtureOfDensities, x: Tensor) -> Tensor:
@@ -21,20 +25,82 @@ def literal(mixture: MixtureOfDensities, x: Tensor) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-def shaken(layers: int, features: int, heads: int, gaussians: int = 4) -> MixtureOfDensities:
+def shaken(
+    layers: int,
+    features: int,
+    heads: int,
+    gaussians: int = 4,
+    normalisation: Normalisation = "exact",
+    axis: int = -2,
+) -> MixtureOfDensities:
     torch.manual_seed(0)
-    mixture = MixtureOfDensities(layers, features, heads, gaussians)
+    mixture = MixtureOfDensities(layers, features, heads, gaussians, normalisation, axis)
     with torch.no_grad():
         mixture.mean_offset.normal_(std=0.3)
         mixture.spread.uniform_(0.7, 2.0)
     return mixture
 
 
-def test_equals_the_algorithm_as_written() -> None:
+@pytest.mark.parametrize("normalisation", ["exact", "clamped"])
+def test_equals_the_algorithm_as_written(normalisation: Normalisation) -> None:
     # Offsets are small against the spread of x, so that the sum is far above the algorithm's clamp.
-    mixture, x = shaken(6, 11, 2).double(), 50 * torch.randn(5, 6, 11, dtype=torch.float64)
+    mixture = shaken(6, 11, 2, normalisation=normalisation).double()
+    x = 50 * torch.randn(5, 6, 11, dtype=torch.float64)
     torch.testing.assert_close(mixture.density(x), literal(mixture, x))
     torch.testing.assert_close(mixture(x), x * literal(mixture, x) + x)
+
+
+@given(
+    gaussians=st.integers(1, 7),
+    scale=st.sampled_from([0.1, 1.0, 30.0]),
+    offset=st.floats(-3, 3),
+    seed=st.integers(0, 2**16),
+)
+def test_clamped_equals_the_algorithm_where_the_clamp_acts_and_where_it_does_not(
+    gaussians: int, scale: float, offset: float, seed: int
+) -> None:
+    mixture = shaken(6, 5, 2, gaussians, "clamped").double()
+    with torch.no_grad():
+        mixture.mean_offset.add_(offset)
+    x = scale * torch.randn(3, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    torch.testing.assert_close(mixture.density(x), literal(mixture, x), rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, 3, -1, -2, -4])
+def test_attends_over_any_axis_with_any_mask(axis: int) -> None:
+    shape = [2, 6, 3, 4]
+    length = shape[axis]
+    mixture, reference = shaken(length, 4, 1, axis=axis), shaken(length, 4, 1)
+    x = torch.randn(shape)
+    swapped = x.transpose(axis, 2).flatten(0, 1)
+    expected = reference.density(swapped).unflatten(0, (-1, x.transpose(axis, 2).shape[1])).transpose(axis, 2)
+    torch.testing.assert_close(mixture.density(x), expected)
+    mask = torch.rand(shape[:-1]) < 0.7
+    density = mixture.density(x, mask)
+    real = mask.unsqueeze(-1).expand_as(x)
+    assert density[~real].eq(0).all()
+    torch.testing.assert_close(density.sum(axis), real.any(axis).to(density.dtype))
+
+
+@pytest.mark.parametrize("normalisation", ["exact", "clamped"])
+def test_padding_counts_as_if_it_were_not_there(normalisation: Normalisation) -> None:
+    mixture, x = shaken(7, 3, 1, normalisation=normalisation), torch.randn(2, 7, 3)
+    mask = (torch.arange(7) < 4).expand(2, -1)
+    torch.testing.assert_close(mixture(x, mask)[:, :4], mixture(x[:, :4]))
+
+
+def test_clamped_density_of_sixty_four_gaussians_is_what_double_precision_gives() -> None:
+    mixture, x = shaken(5, 3, 1, 64, "clamped"), 10 * torch.randn(2, 5, 3)
+    expected = literal(mixture.double(), x.double())
+    assert 0 < expected.max() < 1e-6
+    found = mixture.float().density(x)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=1e-36)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_unknown_normalisation_is_refused_with_the_choices() -> None:
+    with pytest.raises(ConfigError, match="clamped, exact"):
+        MixtureOfDensities(6, 3, normalisation="none")  # type: ignore[arg-type]
 
 
 def test_three_layers_by_hand() -> None:

@@ -162,3 +162,19 @@ def test_bad_arguments_are_refused() -> None:
         GroupedQueryAttention(20, 5, 2)
     with pytest.raises(ConfigError, match="rank"):
         LowRankSelfAttention(3, 7, rank=0)
+
+
+@pytest.mark.parametrize("kind", ["mha", "gqa"])
+def test_masked_layers_count_as_if_they_were_not_there(kind: str) -> None:
+    torch.manual_seed(0)
+    module = LayerSelfAttention(7, 14) if kind == "mha" else GroupedQueryAttention(14, 14, 7)
+    x = torch.randn(3, 7, 14)
+    mask = (torch.arange(7) < 4).expand(3, -1)
+    torch.testing.assert_close(module(x, mask)[:, :4], module(x[:, :4]))
+
+
+def test_masked_samples_count_as_if_they_were_not_there() -> None:
+    torch.manual_seed(0)
+    module, x = LayerSelfAttention(3, 7, "batch"), torch.randn(5, 3, 7)
+    mask = (torch.arange(5) < 4).unsqueeze(1).expand(-1, 3)
+    torch.testing.assert_close(module(x, mask)[:4], module(x[:4]))
