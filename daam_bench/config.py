@@ -14,6 +14,7 @@ from daam_bench.errors import ConfigError, unknown_name
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64)]
 # YAML reads a label such as 1 as a number.
 AsText = Annotated[str, BeforeValidator(str)]
+ShortClips = Literal["masked", "zero_padded"]
 Modality = Literal["text", "speech", "vision"]
 # A branch or tag moves; a commit does not.
 REVISION = r"^[0-9a-f]{40}$"
@@ -240,7 +241,7 @@ class Protocol(_Section):
         "A and B; as_released: the classifier stays at its random initialisation in LoRA+, and in LoRA on "
         "Llama-2; WavLM's projector stays so in both"
     )
-    short_clips: Literal["masked", "zero_padded"] = Field(
+    short_clips: ShortClips = Field(
         description="D10: a speech clip shorter than 5 s. masked: padding enters no mean (the paper does not "
         "say); zero_padded: zeros up to 5 s enter the mean, and the waveform is not normalised"
     )

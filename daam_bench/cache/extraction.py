@@ -19,7 +19,7 @@ from daam_bench.cache.manifest import write_manifest
 from daam_bench.cache.reuse import ReusableRows, fill_from
 from daam_bench.cache.store import CacheLayout, rows_per_chunk
 from daam_bench.cache.writer import CacheWriter
-from daam_bench.config import CacheConfig, EncoderConfig
+from daam_bench.config import CacheConfig, EncoderConfig, ShortClips
 from daam_bench.encoders.base import Encoder, load_encoder
 from daam_bench.errors import CacheError, DataError
 from daam_bench.records import write_atomically
@@ -36,6 +36,7 @@ class ExtractionSpec(BaseModel):
     encoder_name: str
     encoder: EncoderConfig
     cache: CacheConfig
+    short_clips: ShortClips = "masked"
 
 
 def extract_part(
@@ -58,7 +59,7 @@ def extract_part(
         CacheError: if the store cannot be written.
         DataError: if a sample cannot be used and the configuration says to stop.
     """
-    encoder = load_encoder(spec.encoder_name, spec.encoder)
+    encoder = load_encoder(spec.encoder_name, spec.encoder, spec.short_clips)
     layout, identity = describe(spec, encoder, samples)
     folder = output.parent.parent
     with CacheWriter(folder, spec.cache.format, layout, identity, part) as writer:

@@ -36,7 +36,7 @@ def repair_cache(path: Path, progress: Progress) -> int:
     facts = read_manifest(manifest)
     spec = ExtractionSpec.model_validate(facts["spec"])
     samples = pd.read_parquet(facts["samples"])
-    encoder = load_encoder(spec.encoder_name, spec.encoder)
+    encoder = load_encoder(spec.encoder_name, spec.encoder, spec.short_clips)
     layout, identity = describe(spec, encoder, samples)
     if identity.digest != facts["digest"]:
         raise CacheError(

@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-from daam_bench.config import EncoderConfig
+from daam_bench.config import EncoderConfig, ShortClips
 from daam_bench.errors import ConfigError, unknown_name
 
 _MODALITIES = {
@@ -72,8 +72,13 @@ class Encoder(Protocol):
         """Return what determines the numbers beside the weights: processor, pooling, precision."""
 
 
-def load_encoder(name: str, config: EncoderConfig) -> Encoder:
+def load_encoder(name: str, config: EncoderConfig, short_clips: ShortClips = "masked") -> Encoder:
     """Load a frozen encoder in evaluation mode.
+
+    Args:
+        name: named in errors.
+        config: which model, and how it is pooled.
+        short_clips: what is done with short speech clips (D10).
 
     Raises:
         ConfigError: if no adapter serves the modality, or a hub id has no pinned revision.
@@ -88,5 +93,6 @@ def load_encoder(name: str, config: EncoderConfig) -> Encoder:
             found=config.model,
             remedy="Set encoders.<name>.revision to a commit of the model.",
         )
-    encoder: Encoder = resolve_name(_MODALITIES[config.modality])(config)
+    options = {"short_clips": short_clips} if config.modality == "speech" else {}
+    encoder: Encoder = resolve_name(_MODALITIES[config.modality])(config, **options)
     return encoder

@@ -14,13 +14,15 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoFeatureExtractor
 
-from daam_bench.config import EncoderConfig
+from daam_bench.config import EncoderConfig, ShortClips
 from daam_bench.encoders.base import Prepared
 from daam_bench.encoders.loading import digest_of_settings, make_pooler, open_model, open_pretrained
 from daam_bench.encoders.media import read_audio
 from daam_bench.errors import DataError, EncoderError
 
 _MOST_SECONDS = 60.0
+# D10: what the released scripts pad shorter clips to.
+PADDED_SECONDS = 5.0
 
 
 class SpeechEncoder:
@@ -30,13 +32,18 @@ class SpeechEncoder:
     input, and is left out of the mean), those that take a waveform and a mask (WavLM-Large), and those whose
     feature extractor has a group norm, which no mask keeps from padding: they get batches of equal length.
 
+    Args:
+        config: which model.
+        short_clips: D10; `zero_padded` appends zeros up to 5 s, which enter the mean, and does not normalise.
+
     Raises:
         EncoderError: if the model cannot be opened, does not return hidden states, or takes other inputs.
     """
 
     window = 64
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, short_clips: ShortClips = "masked") -> None:
+        self.short_clips = short_clips
         self.extractor = open_pretrained(AutoFeatureExtractor.from_pretrained, config)
         self.model: Any = open_model(config)
         self.dtype, self.rate = config.dtype, int(self.extractor.sampling_rate)
@@ -47,6 +54,8 @@ class SpeechEncoder:
                 where=type(self.model).__name__,
                 expected="a model of the wav2vec 2.0 family, or a Whisper encoder",
             )
+        if short_clips == "zero_padded" and not self.fixed_length:
+            self.extractor.do_normalize = False
         self.takes_mask = getattr(self.model.config, "feat_extract_norm", "layer") == "layer"
         self.most_seconds = float(self.extractor.chunk_length) if self.fixed_length else _MOST_SECONDS
         self.pooler = make_pooler(self.model)
@@ -63,6 +72,9 @@ class SpeechEncoder:
             except DataError as error:
                 prepared.refuse(str(error))
                 continue
+            if self.short_clips == "zero_padded":
+                missing = round(PADDED_SECONDS * self.rate) - len(wave)
+                wave = np.pad(wave, (0, max(0, missing)))
             frames = self._frames(len(wave))
             if frames < 1:
                 prepared.refuse(f"the clip of {len(wave) / self.rate:.3f} s is shorter than one frame")
@@ -86,7 +98,9 @@ class SpeechEncoder:
         """Return processor digest, pooling and precision."""
         return {
             "processor": digest_of_settings(self.extractor.to_dict()),
-            "pooling": "mean over frames that are not padding",
+            "pooling": "mean over frames that are not padding"
+            if self.short_clips == "masked"
+            else f"mean over frames, zeros up to {PADDED_SECONDS:g} s included",
             "dtype": self.dtype,
         }
 

@@ -44,11 +44,14 @@ def asset_marker(path):
 
 def extraction_spec(wildcards):
     """Return the job of one cache as JSON."""
+    encoder = PLAN.encoders[wildcards.encoder]
     spec = {
         "dataset": wildcards.dataset,
         "encoder_name": wildcards.encoder,
-        "encoder": PLAN.encoders[wildcards.encoder].model_dump(mode="json"),
+        "encoder": encoder.model_dump(mode="json"),
         "cache": CONFIG.cache.model_dump(mode="json"),
+        # The one switch of the protocol that concerns extraction, and speech alone (D10).
+        "short_clips": CONFIG.protocol.short_clips if encoder.modality == "speech" else "masked",
     }
     return json.dumps(spec)
 
