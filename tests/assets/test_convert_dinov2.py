@@ -110,9 +110,9 @@ def test_graph_without_positions_is_refused(model):
         backbone_tensors(cut)
 
 
-def test_real_preprocessing_is_the_packages(real_asset):
+def test_preprocessing_is_the_packages(model, tmp_path):
     """A white image becomes (1 - mean) / std of ImageNet at 224 x 224, nothing cropped."""
-    processor = AutoImageProcessor.from_pretrained(real_asset("dinov2-small-shaped"))
+    processor = AutoImageProcessor.from_pretrained(convert(graph_of(model), tmp_path))
     white = np.full((31, 31, 3), 255, np.uint8)
     white[:, :5] = 0
     pixels = processor(images=[white], return_tensors="pt")["pixel_values"]
