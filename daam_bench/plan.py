@@ -1,6 +1,6 @@
 """From the configuration to the jobs: every name is checked here, before anything runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -26,39 +26,62 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a configuration asks for."""
+    """Everything that a configuration asks for.
+
+    Attributes:
+        datasets, encoders: those that experiments use, by name.
+        caches: (dataset, encoder) of each cache.
+        jobs: one a variant and cache.
+        assets: names of the pinned assets that are needed.
+        missing: one error for each file or folder that is not there and that no asset provides.
+    """
 
     datasets: dict[str, DatasetConfig]
     encoders: dict[str, EncoderConfig]
     caches: list[tuple[str, str]]
     jobs: list[Job]
     assets: list[str]
+    missing: list[DataError] = field(default_factory=list)
 
     def variants_of(self, dataset: str, encoder: str) -> list[str]:
         """Return the variants trained on one cache, in the order of the presets."""
         return [job.variant for job in self.jobs if (job.dataset, job.encoder) == (dataset, encoder)]
+
+    def require_files(self) -> None:
+        """Check that everything is there that a run needs.
+
+        Raises:
+            DataError: the first of `missing`.
+        """
+        if self.missing:
+            raise self.missing[0]
 
 
 def make_plan(config: Config) -> Plan:
     """Check all names and paths of a configuration and return its jobs.
 
     Raises:
-        ConfigError: if a dataset, encoder, kind or variant is unknown, or modalities do not match.
-        DataError: if a dataset's or a model's files are missing and no asset provides them.
+        ConfigError: if a dataset, encoder, kind, asset or variant is unknown, or modalities do not match.
     """
     jobs = [job for experiment in config.experiments for job in _jobs(config, experiment)]
     caches = [(e.dataset, e.encoder) for e in config.experiments]
     datasets = {name: config.datasets[name] for name, _ in caches}
     encoders = {name: config.encoders[name] for _, name in caches}
-    assets: list[str] = []
-    for section, name, path in [
-        *(("datasets", name, d.path) for name, d in datasets.items() if d.revision is None),
-        *(("encoders", name, e.model) for name, e in encoders.items() if e.revision is None),
-    ]:
-        assets += _asset_of(f"{section}.{name}", path)
+    assets: set[str] = set()
+    missing = []
+    paths = {f"datasets.{name}": d.path for name, d in datasets.items() if d.revision is None}
+    paths |= {f"encoders.{name}": e.model for name, e in encoders.items() if e.revision is None}
+    for place, path in paths.items():
+        try:
+            assets.update(_asset_of(place, path))
+        except DataError as error:
+            missing.append(error)
     for name, dataset in datasets.items():
-        _check_files(f"datasets.{name}.path", dataset)
-    return Plan(datasets, encoders, caches, jobs, sorted(set(assets)))
+        try:
+            _check_files(f"datasets.{name}.path", dataset)
+        except DataError as error:
+            missing.append(error)
+    return Plan(datasets, encoders, caches, jobs, sorted(assets), missing)
 
 
 def _jobs(config: Config, experiment: Experiment) -> list[Job]:

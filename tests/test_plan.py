@@ -17,7 +17,9 @@ def embedded():
 
 
 def plan_of(data):
-    return make_plan(parse_config(data))
+    plan = make_plan(parse_config(data))
+    plan.require_files()
+    return plan
 
 
 def test_embedded_default_trains_every_variant_once():
@@ -94,3 +96,23 @@ def test_modalities_must_match():
     data["encoders"]["minilm-l6"]["modality"] = "vision"
     with pytest.raises(ConfigError, match="modality does not match"):
         plan_of(data)
+
+
+def test_the_papers_experiment_is_planned_without_its_data():
+    root = Path(__file__).parent.parent
+    base, paper = (yaml.safe_load((root / name).read_text()) for name in ("config.yaml", "config/paper.yaml"))
+    merged = base | {
+        key: {**base.get(key, {}), **v} if isinstance(v, dict) else v for key, v in paper.items()
+    }
+    found = make_plan(parse_config(merged))
+    assert found.caches == [
+        ("iemocap", "wavlm-large"),
+        ("ag_news", "llama-2-13b"),
+        ("cifar100", "beit-large"),
+    ]
+    assert len(found.jobs) == 3 * len(VARIANTS)
+    assert {job.training.batch_size for job in found.jobs if job.dataset == "iemocap"} == {8}
+    assert [str(error).split(":")[0] for error in found.missing] == [
+        "datasets.iemocap",
+        "encoders.beit-large",
+    ]

@@ -35,5 +35,5 @@ def convert_cache(source: Path, target: Path, kind: str) -> Path:
         written = writer.finish()
     spec = facts["spec"] | {"cache": facts["spec"]["cache"] | {"format": kind}}
     kept = {key: facts[key] for key in ("samples", "measurements")}
-    write_manifest(target / MANIFEST, written | kept | {"spec": spec})
+    write_manifest(target / MANIFEST, written | {"spec": spec} | kept)
     return writer.path

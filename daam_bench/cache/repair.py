@@ -70,7 +70,7 @@ def _is_sound(store: Path) -> bool:
 
 
 def _set_aside(store: Path) -> Path | None:
-    aside = store.with_name(f".damaged.{store.name}")
+    aside = store.with_name(f"{store.stem}.damaged{store.suffix}")
     if aside.exists():
         shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
     if not store.exists():

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from daam_bench.cache.ledger import Ledger, ledger_path
-from daam_bench.cache.manifest import find_store
+from daam_bench.cache.manifest import find_manifest
 from daam_bench.cache.reader import EmbeddingCache, open_cache
+from daam_bench.cache.store import format_of
 from daam_bench.errors import CacheError
 
 
@@ -35,7 +36,8 @@ def verify_cache(path: Path) -> VerifyReport:
     Raises:
         CacheError: if there is no cache to check.
     """
-    find_store(path)
+    if not (format_of(path) and path.exists()):
+        find_manifest(path)
     try:
         cache = open_cache(path)
     except CacheError as error:

@@ -60,7 +60,8 @@ class CacheWriter:
             )
         self.identity, self.format, self.part = identity, format, part
         attributes = {**layout.attributes, "identity": identity.model_dump(mode="json"), "complete": 0}
-        self.layout = layout.with_attributes(attributes)
+        # Sorted, as HDF5 gives them back: a converted cache has the bytes of an extracted one.
+        self.layout = layout.with_attributes(dict(sorted(attributes.items())))
         self.ledger = Ledger(ledger_path(self.path))
         self._lock = FileLock(self.path.with_name(f"{self.path.name}.{part[0]}-of-{part[1]}.lock"))
         self._store: EmbeddingStore | None = None

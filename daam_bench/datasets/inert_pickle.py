@@ -36,7 +36,15 @@ def _reconstruct(*_: object) -> _Array:
     return _Array()
 
 
+def _encode(text: str, encoding: str) -> bytes:
+    """Stand for _codecs.encode, by which Python 3 writes bytes into old protocols."""
+    if encoding not in {"latin1", "latin-1"}:
+        raise ValueError(f"bytes in {encoding}")
+    return text.encode("latin-1")
+
+
 _STAND_INS: dict[tuple[str, str], Any] = {
+    ("_codecs", "encode"): _encode,
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Type,
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
@@ -46,7 +54,14 @@ _STAND_INS: dict[tuple[str, str], Any] = {
 
 class _InertReader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _STAND_INS:
+        if (module, name) not in def _encode(text: str, encoding: str) -> bytes:
+    """Stand for _codecs.encode, by which Python 3 writes bytes into old protocols."""
+    if encoding not in {"latin1", "latin-1"}:
+        raise ValueError(f"bytes in {encoding}")
+    return text.encode("latin-1")
+
+
+_STAND_INS:
             raise pickle.UnpicklingError(f"it names {module}.{name}")
         return _STAND_INS[module, name]
 
@@ -81,7 +96,8 @@ def _mapping(handle: BinaryIO) -> dict[str, Any]:
     found = _InertReader(handle, encoding="latin-1").load()
     if not isinstance(found, dict):
         raise ValueError(f"found {type(found).__name__}")
-    return {str(key): _plain(value) for key, value in found.items()}
+    texts = {k.decode("latin-1") if isinstance(k, bytes) else str(k): v for k, v in found.items()}
+    return {key: _plain(value) for key, value in texts.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -34,9 +34,13 @@ def png(width, height):
 
 # From the shortest that an encoder takes to the longest here.
 SAMPLES = {
-    "text": {"text": [" ".join(f"w{(7 * k) % 51}" for k in range(length)) for length in (1, 2, 7, 31, 29, 1)]},
+    "text": {
+        "text": [" ".join(f"w{(7 * k) % 51}" for k in range(length)) for length in (1, 2, 7, 31, 29, 1)]
+    },
     "speech": {"content": [wav(s) for s in (0.03, 0.11, 1.3, 0.7, 2.9, 0.03)]},
-    "vision": {"content": [png(*size) for size in ((1, 1), (50, 30), (17, 90), (224, 224), (31, 31), (2, 64))]},
+    "vision": {
+        "content": [png(*size) for size in ((1, 1), (50, 30), (17, 90), (224, 224), (31, 31), (2, 64))]
+    },
 }
 BAD = {"text": {"text": [" "]}, "speech": {"content": [b"RIFF"]}, "vision": {"content": [b"\x89PNG"]}}
 COMPOSITIONS = [(0,), (4, 0), (1, 2, 3), (0, 0, 5), (5, 4, 3, 2, 1, 0)]

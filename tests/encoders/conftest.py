@@ -39,12 +39,19 @@ WORDS = ["[PAD]", "[UNK]", *(f"w{i}" for i in range(51))]
 def _tokenizer(folder: Path) -> None:
     words = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
     words.pre_tokenizer = Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", pad_token="[PAD]").save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", pad_token="[PAD]").save_pretrained(
+        folder
+    )
 
 
 def _whisper(folder: Path) -> WhisperModel:
     WhisperFeatureExtractor(feature_size=80).save_pretrained(folder)
-    shape = {"encoder_layers": 3, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
+    shape = {
+        "encoder_layers": 3,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4,
+    }
     wide = {"encoder_ffn_dim": 37, "decoder_ffn_dim": 37, "d_model": 24, "vocab_size": 53}
     tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
     return WhisperModel(WhisperConfig(**shape, **wide, **tokens))

@@ -20,6 +20,16 @@ try:
 except DaamBenchError as error:
     raise WorkflowError(str(error)) from None
 
+for missing in PLAN.missing:
+    print(f"missing: {missing}", file=sys.stderr)
+
+
+# Only a real run comes here: a dry run shows the plan of data that are yet to come.
+onstart:
+    if PLAN.missing:
+        raise WorkflowError(str(PLAN.missing[0]))
+
+
 JOBS = {(job.dataset, job.encoder, job.variant): job for job in PLAN.jobs}
 
 

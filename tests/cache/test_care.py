@@ -1,0 +1,175 @@
+"""Verify, repair and convert real caches."""
+
+import json
+import shutil
+
+import pytest
+import zarr
+from cache.test_extraction import QUIET, extract, measured
+from typer.testing import CliRunner
+
+from daam_bench.cache.conversion import convert_cache
+from daam_bench.cache.manifest import read_manifest, write_manifest
+from daam_bench.cache.reader import open_cache
+from daam_bench.cache.repair import repair_cache
+from daam_bench.cache.verify import verify_cache
+from daam_bench.cli import app
+from daam_bench.errors import CacheError, EncoderError
+
+FORMATS = ("zarr", "hdf5")
+
+
+def files_of(folder):
+    return {
+        str(f.relative_to(folder)): f.read_bytes()
+        for f in sorted(folder.rglob("*"))
+        if f.is_file() and f.suffix != ".lock"
+    }
+
+
+@pytest.fixture(scope="module", params=FORMATS)
+def original(request, real_resources, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    extract(folder, real_resources, request.param)
+    return folder
+
+
+@pytest.fixture
+def cache(original, tmp_path):
+    """Return a copy that may be damaged; its table of samples stays where the manifest says."""
+    shutil.copytree(original, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def flip(path, position):
+    data = bytearray(path.read_bytes())
+    data[position] ^= 16
+    path.write_bytes(data)
+
+
+def store_of(folder):
+    return open_cache(folder).path
+
+
+def damage_chunk(folder):
+    store = store_of(folder)
+    if store.is_dir():
+        flip(store / "embeddings" / "c" / "2" / "0" / "0", 1000)
+    else:
+        raw = open_cache(folder).chunk(2).tobytes()
+        flip(store, store.read_bytes().index(raw) + 1000)
+    return 11  # samples of a chunk
+
+
+def damage_labels(folder):
+    store = store_of(folder)
+    if store.is_dir():
+        flip(store / "label" / "c" / "0", 3)
+    else:
+        flip(store, store.read_bytes().index(json.dumps("positive").encode()) + 3)
+    return 0
+
+
+def damage_ledger(folder):
+    (ledger,) = folder.glob("*.jsonl")
+    flip(ledger, 100)
+    return 11
+
+
+def damage_structure(folder):
+    store = store_of(folder)
+    if store.is_dir():
+        (store / "zarr.json").write_text("{}")
+    else:
+        flip(store, 1)
+    return 44 if store.is_file() else 0
+
+
+def remove_store(folder):
+    store = store_of(folder)
+    shutil.rmtree(store) if store.is_dir() else store.unlink()
+    return 44
+
+
+DAMAGES = (damage_chunk, damage_labels, damage_ledger, damage_structure, remove_store)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda f: f.__name__)
+def test_damage_is_found_and_repair_restores_every_byte(cache, original, damage):
+    assert verify_cache(cache).ok
+    expected = damage(cache)
+    assert files_of(cache) != files_of(original)
+    assert not verify_cache(cache).ok
+    assert repair_cache(cache, QUIET) == expected
+    assert verify_cache(cache).ok
+    assert files_of(cache) == files_of(original)
+
+
+def test_repair_of_a_whole_cache_computes_nothing(cache, original):
+    assert repair_cache(cache, QUIET) == 0
+    assert files_of(cache) == files_of(original)
+
+
+def test_a_changed_manifest_is_refused(cache):
+    manifest = cache / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"positive"', '"negative"'))
+    assert "manifest was changed" in verify_cache(cache).problems[0]
+    with pytest.raises(CacheError, match="Delete it and run"):
+        open_cache(cache)
+
+
+def test_a_changed_class_name_is_found(cache):
+    store = store_of(cache)
+    if store.is_dir():
+        group = zarr.open_group(store, mode="r+")
+        group.attrs["class_names"] = ["negative", "neutral", "pozitive"]
+    else:
+        text = store.read_bytes()
+        store.write_bytes(text.replace(b'"neutral"', b'"neutrul"'))
+    with pytest.raises(CacheError, match="class_names is not what was committed"):
+        open_cache(cache)
+
+
+def test_repair_with_another_encoder_is_refused(cache, tmp_path, real_resources):
+    model = tmp_path / "model"
+    shutil.copytree(real_resources / "minilm-l6", model)
+    settings = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(settings | {"layer_norm_eps": 1e-5}))
+    facts = read_manifest(cache / "manifest.json")
+    facts["spec"]["encoder"]["model"] = str(model)
+    write_manifest(cache / "manifest.json", facts)
+    with pytest.raises(CacheError, match=r"changed since.*reuses"):
+        repair_cache(cache, QUIET)
+    facts["spec"]["encoder"]["model"] = str(tmp_path)
+    write_manifest(cache / "manifest.json", facts)
+    with pytest.raises(EncoderError, match="transformers cannot open it"):
+        repair_cache(cache, QUIET)
+
+
+def test_conversion_there_and_back_gives_the_same_bytes(cache, original, tmp_path):
+    cache_format = {".zarr": "zarr", ".h5": "hdf5"}
+    first = store_of(cache)
+    other = next(kind for kind in FORMATS if kind != cache_format[first.suffix])
+    there = convert_cache(cache, tmp_path / "there", other)
+    assert verify_cache(there).ok
+    assert (open_cache(there).load() == open_cache(cache).load()).all()
+    back = convert_cache(there, tmp_path / "back", cache_format[first.suffix])
+    extracted = files_of(original)
+    assert {name: extracted[name] for name in files_of(back.parent)} == files_of(back.parent)
+    assert measured(tmp_path / "back") == measured(cache)
+    with pytest.raises(CacheError, match="there is a cache already"):
+        convert_cache(cache, tmp_path / "there", other)
+
+
+def test_command_line_of_care(cache, tmp_path):
+    run = CliRunner().invoke
+    assert run(app, ["cache", "verify", str(cache)]).exit_code == 0
+    damage_chunk(cache)
+    found = run(app, ["cache", "verify", str(cache), "--format", "json"])
+    assert isinstance(found.exception, CacheError)
+    report = json.loads(found.stdout)
+    assert (report["ok"], list(report["bad_chunks"])) == (False, ["2"])
+    assert "11 samples extracted again" in run(app, ["cache", "repair", str(cache)]).stdout
+    made = run(app, ["cache", "convert", str(cache), str(tmp_path / "x"), "--to", "hdf5"])
+    assert made.exit_code == 0
+    assert verify_cache(tmp_path / "x").ok

@@ -1,0 +1,163 @@
+"""IEMOCAP, AG News and CIFAR-100 from small trees of files in their true layouts."""
+
+import os
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from PIL import Image
+
+from daam_bench.config import DatasetConfig
+from daam_bench.datasets import cifar100
+from daam_bench.datasets.ag_news import read_ag_news
+from daam_bench.datasets.cifar100 import CIFAR100, read_cifar100
+from daam_bench.datasets.iemocap import IEMOCAP, read_iemocap
+from daam_bench.datasets.inert_pickle import read_inert
+from daam_bench.datasets.listing import list_samples
+from daam_bench.encoders.media import read_image
+from daam_bench.errors import DataError
+
+
+def config(kind, path):
+    return DatasetConfig(kind=kind, path=str(path))
+
+
+EVALUATION = """% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]
+
+[6.2901 - 8.2357]\tSes0{n}F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]
+C-E2:\tNeutral;\t()
+A-E3:\tval 3; act 2; dom  2;\t()
+
+[10.0100 - 11.3925]\tSes0{n}F_impro01_M000\texc\t[2.5000, 2.5000, 2.5000]
+[14.8872 - 18.0175]\tSes0{n}F_impro01_F002\tfru\t[2.5000, 2.5000, 2.5000]
+[19.2900 - 20.7875]\tSes0{n}F_impro01_F003\txxx\t[2.5000, 3.0000, 3.0000]
+[21.3257 - 24.7400]\tSes0{n}F_impro01_M004\thap\t[2.5000, 3.0000, 3.0000]
+[25.0000 - 26.0000]\tSes0{n}F_impro01_F005\tang\t[2.5000, 3.0000, 3.0000]
+[27.0000 - 28.0000]\tSes0{n}F_impro01_F006\tsad\t[2.5000, 3.0000, 3.0000]
+"""
+
+
+@pytest.fixture
+def iemocap(tmp_path):
+    for number in range(1, 6):
+        folder = tmp_path / f"Session{number}" / "dialog" / "EmoEvaluation"
+        (folder / "Attribute").mkdir(parents=True)
+        (folder / f"Ses0{number}F_impro01.txt").write_text(EVALUATION.format(n=number))
+        (folder / f"._Ses0{number}F_impro01.txt").write_bytes(b"\x00\x05\x16\x07")
+    return tmp_path
+
+
+def test_iemocap_merges_excited_into_happy_and_drops_other_emotions(iemocap):
+    found = read_iemocap(config("iemocap", iemocap))
+    assert len(found) == 25
+    first = found[found["group"] == "Session1"]
+    assert [IEMOCAP.classes[label] for label in first["label"]] == [
+        "neutral",
+        "happy",
+        "happy",
+        "anger",
+        "sadness",
+    ]
+    assert first["file"].iloc[1] == "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_M000.wav"
+    assert first["sample_id"].iloc[1] == "Ses01F_impro01_M000"
+
+
+def test_iemocap_counts_are_published_and_checked(iemocap):
+    assert sum(IEMOCAP.counts.values()) == sum(IEMOCAP.class_counts[""].values()) == 5531
+    with pytest.raises(DataError, match=r"per group.*'Session1': 1085.*'Session1': 5"):
+        list_samples("iemocap", config("iemocap", iemocap))
+
+
+def test_iemocap_without_a_session_says_where_it_should_be(iemocap):
+    (iemocap / "Session3").rename(iemocap / "elsewhere")
+    with pytest.raises(DataError, match="Session3/dialog/EmoEvaluation"):
+        read_iemocap(config("iemocap", iemocap))
+
+
+def test_ag_news_from_its_csv_files(tmp_path):
+    (tmp_path / "train.csv").write_text('"3","Oil, up","It \'rose\' ""again"""\n"1","Talks","Held"\n')
+    (tmp_path / "test.csv").write_text('"4","Chip","Small"\n')
+    found = read_ag_news(config("ag_news", tmp_path))
+    assert found["text"].tolist() == ["Oil, up It 'rose' \"again\"", "Talks Held", "Chip Small"]
+    assert found["label"].tolist() == [2, 0, 3]
+    assert found["split"].tolist() == ["train", "train", "validation"]
+
+
+def test_ag_news_as_the_hub_has_it(tmp_path):
+    names = ClassLabel(names=["World", "Sports", "Business", "Sci/Tech"])
+    features = Features({"text": Value("string"), "label": names})
+    parts = {"train": {"text": ["a b"], "label": [3]}, "test": {"text": ["c"], "label": [1]}}
+    DatasetDict({k: Dataset.from_dict(v, features=features) for k, v in parts.items()}).save_to_disk(tmp_path)
+    found = read_ag_news(config("ag_news", tmp_path))
+    assert found[["text", "label", "split"]].to_numpy().tolist() == [
+        ["a b", 3, "train"],
+        ["c", 1, "validation"],
+    ]
+    with pytest.raises(DataError, match=r"per class of split train.*30000"):
+        list_samples("ag_news", config("ag_news", tmp_path))
+
+
+@pytest.fixture
+def archive(tmp_path):
+    pixels = np.random.default_rng(3).integers(0, 256, (5, 3072), dtype=np.uint8)
+    for name in ("train", "test"):
+        # Keys as Python 2 wrote them: bytes.
+        content = {b"data": pixels, b"fine_labels": [0, 99, 7, 7, 50], b"coarse_labels": [1] * 5}
+        (tmp_path / name).write_bytes(pickle.dumps(content, protocol=2))
+    return tmp_path, pixels
+
+
+def test_cifar_archive_gives_the_pixels_as_png(archive):
+    folder, pixels = archive
+    found = read_cifar100(config("cifar100", folder))
+    assert len(found) == 10
+    assert [CIFAR100.classes[label] for label in found["label"][:3]] == ["apple", "worm", "beetle"]
+    image = np.asarray(read_image({"content": found["content"][2]}, folder))
+    assert image.shape == (32, 32, 3)
+    assert image[4, 9].tolist() == [pixels[2, channel * 1024 + 4 * 32 + 9] for channel in range(3)]
+
+
+def test_cifar_classes_are_a_hundred_in_alphabetical_order():
+    assert len(cifar100._CLASSES) == len(set(cifar100._CLASSES)) == 100
+    assert list(cifar100._CLASSES) == sorted(cifar100._CLASSES)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("echo executed > executed",)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pickle.dumps({"data": Evil()}),
+        pickle.dumps(Evil()),
+        pickle.dumps([1, 2]),
+        pickle.dumps({"data": np.array([Evil()], dtype=object)}, protocol=2),
+        pickle.dumps({"data": pd.Timestamp(0)}),
+        b"",
+        b"\x80\x02",
+        b"cos\nsystem\n(S'echo executed > executed'\ntR.",
+    ],
+)
+def test_a_hostile_pickle_is_refused_and_runs_nothing(tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train").write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read safely"):
+        read_inert(tmp_path / "train")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_cifar_as_the_hub_has_it(tmp_path):
+    from datasets import Image as ImageFeature
+
+    features = Features({"img": ImageFeature(), "fine_label": ClassLabel(names=list(CIFAR100.classes))})
+    picture = Image.new("RGB", (32, 32), (10, 20, 30))
+    parts = {name: {"img": [picture], "fine_label": [label]} for name, label in (("train", 4), ("test", 90))}
+    DatasetDict({k: Dataset.from_dict(v, features=features) for k, v in parts.items()}).save_to_disk(tmp_path)
+    found = read_cifar100(config("cifar100", tmp_path))
+    assert found["label"].tolist() == [4, 90]
+    assert found["split"].tolist() == ["train", "validation"]
+    assert read_image(found.to_dict("records")[1], tmp_path).getpixel((3, 3)) == (10, 20, 30)

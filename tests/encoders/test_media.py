@@ -1,0 +1,121 @@
+"""Recordings and images: decoding, and refusal of what is broken or absurd."""
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from daam_bench.encoders import media
+from daam_bench.encoders.media import read_audio, read_image
+from daam_bench.errors import DataError
+
+
+def wav(samples, rate=16000, **options):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format="WAV", **options)
+    return buffer.getvalue()
+
+
+def image_bytes(image, kind="PNG"):
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def audio(content, rate=16000, most=10.0, **row):
+    return read_audio({"content": content, **row}, Path(), rate, most)
+
+
+def picture(content):
+    return read_image({"content": content}, Path())
+
+
+def test_channels_are_averaged():
+    stereo = np.stack([np.full(97, 0.5), np.full(97, -0.25)], axis=1)
+    assert audio(wav(stereo, subtype="FLOAT")) == pytest.approx(np.full(97, 0.125))
+
+
+def test_resampling_keeps_a_tone():
+    time = np.arange(8000) / 8000
+    found = audio(wav(0.3 * np.sin(2 * math.pi * 440 * time), rate=8000, subtype="FLOAT"))
+    assert len(found) == 16000
+    expected = 0.3 * np.sin(2 * math.pi * 440 * np.arange(16000) / 16000)
+    assert np.abs(found - expected)[500:-500].max() < 2e-3
+
+
+def test_a_clip_is_what_its_bounds_say():
+    ramp = np.arange(1000) / 1000
+    content = wav(ramp, rate=100, subtype="FLOAT")
+    assert audio(content, rate=100, start_second=2.0, stop_second=3.5) == pytest.approx(ramp[200:350])
+    assert audio(content, rate=100, start_second=9.5, stop_second=12.0) == pytest.approx(ramp[950:])
+
+
+NAN = np.zeros(50)
+NAN[7] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "cannot be read"),
+        (b"RIFF\x00\x00", "cannot be read"),
+        (wav(np.zeros(100))[:20], "cannot be read"),
+        (image_bytes(Image.new("RGB", (3, 3))), "cannot be read"),
+        (wav(np.zeros(0)), "length zero"),
+        (wav(NAN, subtype="FLOAT"), "not finite"),
+        (wav(np.zeros(16000 * 11)), r"longer than 10 s.*clip_seconds"),
+    ],
+)
+def test_bad_audio_is_refused(content, reason):
+    with pytest.raises(DataError, match=reason):
+        audio(content)
+
+
+def test_a_clip_beyond_the_end_has_length_zero():
+    with pytest.raises(DataError, match="length zero"):
+        audio(wav(np.zeros(100)), start_second=5.0, stop_second=6.0)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    for reader in (lambda row: read_audio(row, tmp_path, 16000, 1.0), lambda row: read_image(row, tmp_path)):
+        with pytest.raises(DataError, match="cannot be read"):
+            reader({"file": "gone"})
+
+
+def test_transparent_becomes_white_and_grey_becomes_rgb():
+    clear = Image.new("RGBA", (3, 2), (10, 20, 30, 0))
+    assert picture(image_bytes(clear)).getpixel((1, 1)) == (255, 255, 255)
+    assert picture(image_bytes(Image.new("L", (3, 2), 77))).getpixel((1, 1)) == (77, 77, 77)
+
+
+def test_sixteen_bits_are_scaled_not_clipped():
+    deep = Image.fromarray(np.array([[0, 32768], [65535, 257]], dtype=np.uint16))
+    found = np.asarray(picture(image_bytes(deep)))[..., 0]
+    assert found.tolist() == [[0, 127], [255, 1]]
+
+
+def test_images_are_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 90 degrees
+    buffer = io.BytesIO()
+    Image.new("RGB", (30, 10)).save(buffer, "JPEG", exif=exif)
+    assert picture(buffer.getvalue()).size == (10, 30)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", image_bytes(Image.effect_noise((64, 64), 50), "JPEG")[:300]],
+)
+def test_bad_images_are_refused(content):
+    with pytest.raises(DataError, match="image cannot be read"):
+        picture(content)
+
+
+def test_an_absurdly_large_image_is_refused_before_it_is_decoded(monkeypatch):
+    monkeypatch.setattr(media, "_MOST_PIXELS", 100)
+    with pytest.raises(DataError, match=r"11 x 10 pixels.*at most"):
+        picture(image_bytes(Image.new("RGB", (11, 10))))
