@@ -54,14 +54,7 @@ _STAND_INS: dict[tuple[str, str], Any] = {
 
 class _InertReader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in def _encode(text: str, encoding: str) -> bytes:
-    """Stand for _codecs.encode, by which Python 3 writes bytes into old protocols."""
-    if encoding not in {"latin1", "latin-1"}:
-        raise ValueError(f"bytes in {encoding}")
-    return text.encode("latin-1")
-
-
-_STAND_INS:
+        if (module, name) not in _STAND_INS:
             raise pickle.UnpicklingError(f"it names {module}.{name}")
         return _STAND_INS[module, name]
 
