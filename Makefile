@@ -8,12 +8,12 @@ CONSTRAINTS := $(shell command -v nvidia-smi >/dev/null 2>&1 || echo "-c constra
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check $(CONSTRAINTS) \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help tables figures report cache test lint
+.PHONY: help tables figures report cache test lint benchmark-cache
 # Set-up writes into one .venv, and Snakemake holds one lock: never two at a time.
 .NOTPARALLEL:
 
 help: ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
 
 tables: .venv/.installed ## everything: models, data, training, tables, figures and the report
 	@$(BIN)/daam-bench unlock
@@ -35,6 +35,11 @@ test: .venv/.installed ## fetch all pinned models and data, then run all tests
 	@$(BIN)/daam-bench unlock
 	$(BIN)/snakemake all_assets
 	$(BIN)/python -m pytest
+
+benchmark-cache: .venv/.installed ## speed and memory of extraction and reading, as ratios
+	@$(BIN)/daam-bench unlock
+	$(BIN)/snakemake assets
+	$(BIN)/python benchmarks/cache.py
 
 lint: .venv/.installed-dev ## style, types and workflow checks
 	$(BIN)/ruff check

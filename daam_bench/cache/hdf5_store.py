@@ -100,6 +100,12 @@ class Hdf5Store(EmbeddingStore):
                 f"chunk is damaged ({error})", where=place, remedy="Run snakemake to extract it again."
             ) from None
 
+    def place_of(self, index: int) -> tuple[Path, int] | None:
+        """Return file and offset of a chunk's raw values; None if it is compressed, as another writer may."""
+        if self.embeddings.compression is not None or self.embeddings.shuffle:
+            return None
+        return self.path, self.embeddings.id.get_chunk_info(index).byte_offset
+
     def write_summary(self, lengths: npt.NDArray[np.int64], attributes: dict[str, Any]) -> None:
         """Write the lengths and further attributes; durable when it returns."""
         # HDF5 places new attributes by what its session did before: a fresh one gives equal files.

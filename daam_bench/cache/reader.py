@@ -75,6 +75,10 @@ class EmbeddingCache:
             )
         return block
 
+    def place_of(self, index: int) -> tuple[Path, int] | None:
+        """Return file and offset of a chunk's raw values; None where they do not lie raw in one piece."""
+        return self._store.place_of(index)
+
     def iter_chunks(self) -> Iterator[tuple[slice, Block]]:
         """Yield rows and values of each chunk, in order."""
         for index in range(self.layout.chunks):

@@ -114,6 +114,10 @@ class EmbeddingStore(ABC):
         """
 
     @abstractmethod
+    def place_of(self, index: int) -> tuple[Path, int] | None:
+        """Return file and offset of a chunk's raw values; None where they do not lie raw in one piece."""
+
+    @abstractmethod
     def write_summary(self, lengths: npt.NDArray[np.int64], attributes: dict[str, Any]) -> None:
         """Write the lengths and further attributes, once all chunks are there; durable when it returns."""
 

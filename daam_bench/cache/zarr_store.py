@@ -108,6 +108,11 @@ class ZarrStore(EmbeddingStore):
                 f"chunk {index} is damaged ({error})", where=file, remedy="Run snakemake to extract it again."
             ) from None
 
+    def place_of(self, index: int) -> tuple[Path, int] | None:
+        """Return file and offset of a chunk's raw values; None if it is compressed, as another writer may."""
+        codecs = [type(codec) for codec in self.embeddings.metadata.codecs]  # type: ignore[union-attr]
+        return (self._chunk_file(index), 0) if codecs == [BytesCodec, Crc32cCodec] else None
+
     def write_summary(self, lengths: npt.NDArray[np.int64], attributes: dict[str, Any]) -> None:
         """Write the lengths and further attributes; durable when it returns."""
         cast("zarr.Array[Any]", self.group["length"])[:] = lengths

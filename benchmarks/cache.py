@@ -1,0 +1,227 @@
+"""Speed and memory of extraction and of reading, as ratios: make benchmark-cache.
+
+Extraction runs MiniLM-L6 on VADER's texts (mixed lengths); reading a synthetic cache of 24 x 1024 values a
+sample in float16. Every ratio is a median over rounds that run all ways in turn.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import zarr
+from measure import interleave, median_ratio, peak_mebibytes, write_results
+from rich.progress import Progress
+
+from daam_bench.cache.batches import batches_by_length
+from daam_bench.cache.extraction import ExtractionSpec, describe, fill
+from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples
+from daam_bench.cache.reader import EmbeddingCache, open_cache
+from daam_bench.cache.store import CacheLayout, rows_per_chunk
+from daam_bench.cache.stream import RowReader, shuffled_batches
+from daam_bench.cache.writer import CacheWriter
+from daam_bench.config import CacheConfig, DatasetConfig, EncoderConfig
+from daam_bench.datasets.listing import list_samples
+from daam_bench.encoders.base import load_encoder
+from daam_bench.encoders.pooling import masked_mean
+
+RESOURCES = Path("resources")
+SAMPLES = 768
+NAIVE_BATCH, TRAINING_BATCH = 16, 32
+POSITIONS = 2048
+READ_SAMPLES, LAYERS, FEATURES = 24_000, 24, 1024
+NAIVE_READS = 100
+
+SPEC = ExtractionSpec(
+    dataset="vader",
+    encoder_name="minilm-l6",
+    encoder=EncoderConfig(modality="text", model=str(RESOURCES / "minilm-l6"), max_length=256),
+    cache=CacheConfig(dtype="float16"),
+)
+
+
+def vader(count: int) -> pd.DataFrame:
+    samples = list_samples("vader", DatasetConfig(kind="vader", path=str(RESOURCES / "vader")))
+    kept = samples.sample(count, random_state=0).reset_index(drop=True)
+    kept.attrs = samples.attrs
+    return kept
+
+
+def extract(encoder: Any, samples: pd.DataFrame) -> int:
+    """Fill a new cache; return its bytes on disk."""
+    layout, identity = describe(SPEC, encoder, samples)
+    with (
+        tempfile.TemporaryDirectory(dir=".") as folder,
+        CacheWriter(Path(folder), SPEC.cache.format, layout, identity) as writer,
+    ):
+        fill(writer, encoder, samples, SPEC, Progress(disable=True))
+        writer.finish()
+        return sum(file.stat().st_size for file in writer.path.rglob("*") if file.is_file())
+
+
+@torch.inference_mode()
+def bare_forwards(encoder: Any, inputs: list[Any]) -> None:
+    for batch in batches_by_length([len(ids) for ids in inputs], POSITIONS):
+        padded, _ = encoder._pad([inputs[row] for row in batch])
+        encoder.model(**padded)
+
+
+@torch.inference_mode()
+def naive(encoder: Any, inputs: list[Any], size: int) -> int:
+    """Forward random batches, keep all hidden states, pool them afterwards; return the bytes kept."""
+    order = np.random.default_rng(0).permutation(len(inputs))
+    kept = []
+    for start in range(0, len(order), size):
+        padded, mask = encoder._pad([inputs[row] for row in order[start : start + size]])
+        kept.append((encoder.model(**padded, output_hidden_states=True).hidden_states[1:], mask))
+    pooled = [torch.stack([masked_mean(s, mask) for s in states], dim=1) for states, mask in kept]
+    assert sum(map(len, pooled)) == len(inputs)
+    return sum(state.numel() * state.element_size() for states, _ in kept for state in states)
+
+
+def measure_extraction() -> tuple[dict[str, float], dict[str, Any]]:
+    encoder: Any = load_encoder("minilm-l6", SPEC.encoder)
+    samples = vader(SAMPLES)
+    inputs = encoder.prepare(samples, Path()).inputs
+    seconds = interleave(
+        {
+            "bare": lambda: bare_forwards(encoder, inputs),
+            "extraction": lambda: extract(encoder, samples),
+            "naive": lambda: naive(encoder, inputs, NAIVE_BATCH),
+            "one_by_one": lambda: naive(encoder, inputs, 1),
+        }
+    )
+    stored, unpooled = extract(encoder, samples), naive(encoder, inputs, NAIVE_BATCH)
+    ratios = {
+        "extraction_over_bare_forward": median_ratio(seconds["bare"], seconds["extraction"]),
+        "speedup_over_naive_extraction": median_ratio(seconds["naive"], seconds["extraction"]),
+        "speedup_over_one_by_one": median_ratio(seconds["one_by_one"], seconds["extraction"]),
+        "bytes_saved_over_unpooled": unpooled / stored,
+    }
+    raw = {"seconds": seconds, "samples": SAMPLES, "bytes_stored": stored, "bytes_unpooled": unpooled}
+    return ratios, raw
+
+
+def extraction_of(count: int) -> Callable[[], object]:
+    encoder = load_encoder("minilm-l6", SPEC.encoder)
+    samples = vader(count)
+    extract(encoder, samples.head(SAMPLES // 2))
+    return lambda: extract(encoder, samples)
+
+
+def pooling_of(all_layers: bool) -> Callable[[], object]:
+    encoder: Any = load_encoder("minilm-l6", SPEC.encoder)
+    if not all_layers:
+        encoder.pooler.blocks = encoder.pooler.blocks[-1:]
+    inputs = encoder.prepare(vader(8), Path()).inputs
+    encoder.encode(inputs)
+    long = [(ids * 256)[:256] for ids in inputs]
+    return lambda: encoder.encode(long)
+
+
+def measure_memory() -> tuple[dict[str, float], dict[str, Any]]:
+    base = SAMPLES
+    peaks = {
+        "samples_1x": peak_mebibytes(extraction_of, base),
+        "samples_8x": peak_mebibytes(extraction_of, 8 * base),
+        "one_layer": peak_mebibytes(pooling_of, False),
+        "all_layers": peak_mebibytes(pooling_of, True),
+    }
+    ratios = {
+        "peak_memory_8x_samples_over_1x": peaks["samples_8x"] / peaks["samples_1x"],
+        "peak_memory_all_layers_over_one": peaks["all_layers"] / peaks["one_layer"],
+    }
+    return ratios, {"peak_mebibytes_beyond_model": peaks}
+
+
+def synthetic_cache(folder: Path) -> EmbeddingCache:
+    """Write a cache whose samples are sorted by label, the worst case for a shuffle."""
+    names = [str(row) for row in range(READ_SAMPLES)]
+    labels = [row * 10 // READ_SAMPLES for row in range(READ_SAMPLES)]
+    rows = rows_per_chunk(LAYERS, FEATURES, "float16", 16)
+    columns = {"splits": [""] * READ_SAMPLES, "groups": [""] * READ_SAMPLES, "contents": names}
+    attributes = {"class_names": [str(label) for label in range(10)]}
+    shape = (READ_SAMPLES, LAYERS, FEATURES, "float16", rows, names, labels)
+    layout = CacheLayout(*shape, **columns, attributes=attributes)
+    identity = CacheIdentity(
+        schema_version=SCHEMA_VERSION,
+        dataset="synthetic",
+        encoder={"weights": "none"},
+        stored_dtype="float16",
+        samples=digest_of_samples(layout),
+    )
+    block = np.random.default_rng(0).normal(size=(rows, LAYERS, FEATURES)).astype("float16")
+    with CacheWriter(folder, "zarr", layout, identity) as writer:
+        for index in writer.missing_chunks():
+            part = block[: layout.rows_of(index).stop - layout.rows_of(index).start]
+            writer.write_chunk(index, part + np.float16(index % 7), [1] * len(part), {})
+        writer.finish()
+    return open_cache(writer.path)
+
+
+def entropy(labels: np.ndarray) -> float:
+    shares = np.bincount(labels) / len(labels)
+    return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
+
+
+def measure_reading() -> tuple[dict[str, float], dict[str, Any]]:
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        cache = synthetic_cache(Path(folder))
+        reader, rows = RowReader(cache), np.arange(READ_SAMPLES)
+        reader.verify()
+        places = [cache.place_of(index) for index in range(cache.layout.chunks)]
+        target = np.empty((cache.layout.rows_per_chunk, LAYERS, FEATURES), dtype="float16")
+
+        def block_copy() -> None:
+            for index, place in enumerate(places):
+                assert place is not None
+                part = cache.layout.rows_of(index)
+                shape = (part.stop - part.start, LAYERS, FEATURES)
+                np.copyto(target[: shape[0]], np.memmap(place[0], "float16", "r", place[1], shape))
+
+        def shuffled() -> None:
+            for _ in shuffled_batches(reader, rows, TRAINING_BATCH, (0,)):
+                pass
+
+        array = zarr.open_group(cache.path, mode="r")["embeddings"]
+        picked = np.random.default_rng(1).integers(0, READ_SAMPLES, NAIVE_READS)
+        seconds = interleave(
+            {
+                "block_copy": block_copy,
+                "shuffled": shuffled,
+                "naive_zarr": lambda: [array[row] for row in picked],
+            }
+        )
+        labels = np.asarray(cache.layout.labels)
+        ours = [entropy(labels[part]) for part, _ in shuffled_batches(reader, rows, TRAINING_BATCH, (2,))]
+        order = np.random.default_rng(3).permutation(rows)
+        full = [entropy(labels[part]) for part in np.split(order, len(order) // TRAINING_BATCH)]
+        bytes_read = cache.layout.samples * LAYERS * FEATURES * 2
+    per_sample = [s / NAIVE_READS * READ_SAMPLES for s in seconds["naive_zarr"]]
+    ratios = {
+        "shuffled_read_over_block_copy": median_ratio(seconds["block_copy"], seconds["shuffled"]),
+        "shuffled_read_over_naive_zarr": median_ratio(per_sample, seconds["shuffled"]),
+        "batch_label_entropy_over_full_shuffle": float(np.mean(ours) / np.mean(full)),
+    }
+    note = "chunks were verified once, before the timed epochs; the naive reads are of single samples"
+    return ratios, {"seconds": seconds, "bytes": bytes_read, "naive_reads": NAIVE_READS, "note": note}
+
+
+def main() -> None:
+    ratios: dict[str, float] = {}
+    raw: dict[str, Any] = {}
+    for name, measure in (
+        ("extraction", measure_extraction),
+        ("memory", measure_memory),
+        ("reading", measure_reading),
+    ):
+        found, raw[name] = measure()
+        ratios |= found
+    write_results("cache", ratios, raw, torch.get_num_threads())
+
+
+if __name__ == "__main__":
+    main()

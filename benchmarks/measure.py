@@ -1,0 +1,70 @@
+"""Interleaved timing, peak memory of a child process, and the file with the results."""
+
+import json
+import multiprocessing
+import statistics
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from daam_bench.environment import describe_environment
+
+ROUNDS = 5
+
+
+def interleave(ways: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, list[float]]:
+    """Time each way once a round, after a round that is not counted: what disturbs one disturbs all."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, way in ways.items():
+            start = perf_counter()
+            way()
+            if number:
+                seconds[name].append(perf_counter() - start)
+    return seconds
+
+
+def median_ratio(numerator: list[float], denominator: list[float]) -> float:
+    """Return the median over rounds of the ratio within a round."""
+    return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
+
+
+def _resident(key: str) -> int:
+    """Return resident memory in KiB from Linux: VmRSS now, VmHWM at its highest since the last reset."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith(key)).split()[1])
+
+
+def _peak(work: Callable[..., Callable[[], object]], arguments: tuple[Any, ...], pipe: Any) -> None:
+    run = work(*arguments)
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # loading may have peaked higher
+    before = _resident("VmRSS")
+    run()
+    pipe.send((before, _resident("VmHWM")))
+
+
+def peak_mebibytes(work: Callable[..., Callable[[], object]], *arguments: Any) -> float:
+    """Return by how much a piece of work raises the peak memory of a fresh process; Linux only.
+
+    `work(*arguments)` loads what is not to be counted, and returns the piece of work.
+    """
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_peak, args=(work, arguments, there))
+    process.start()
+    before, after = here.recv()
+    process.join()
+    return (after - before) / 1024
+
+
+def write_results(name: str, ratios: Mapping[str, float], raw: Mapping[str, Any], threads: int) -> None:
+    """Print the ratios and write them to `results/benchmarks/<name>.json` with what they came from."""
+    width = max(map(len, ratios))
+    for key, value in ratios.items():
+        print(f"{key:<{width}}  {value:8.3f}")
+    facts = {"raw": raw, "environment": describe_environment("cpu", threads)}
+    path = Path("results/benchmarks", f"{name}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**ratios, **facts}, indent=1) + "\n", encoding="utf-8")
+    print(f"written to {path}")

@@ -1,0 +1,80 @@
+"""Shuffled batches out of a finished cache without loading it: rows are copied from verified memory maps."""
+
+import mmap
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from daam_bench.cache.reader import EmbeddingCache
+
+Rows = npt.NDArray[np.int64]
+
+
+class RowReader:
+    """Reads any rows of a cache in any order; a chunk is verified when it is first touched.
+
+    Chunks lie uncompressed in both formats, so a row is one run of bytes in a file. The operating system
+    keeps what fits into memory and drops the rest: the cache may be larger than memory.
+
+    Args:
+        cache: a finished cache.
+    """
+
+    def __init__(self, cache: EmbeddingCache) -> None:
+        self.cache = cache
+        self._chunks: list[npt.NDArray[np.floating] | None] = [None] * cache.layout.chunks
+
+    def read(self, rows: Rows) -> npt.NDArray[np.floating]:
+        """Return the values of rows, [row, layer, feature], in their order and the stored precision.
+
+        Raises:
+            CacheError: if a chunk is missing or damaged.
+        """
+        layout = self.cache.layout
+        batch = np.empty((len(rows), layout.layers, layout.features), dtype=layout.dtype)
+        chunks, places = np.divmod(rows, layout.rows_per_chunk)
+        for position, (index, place) in enumerate(zip(chunks.tolist(), places.tolist(), strict=True)):
+            chunk = self._chunks[index]
+            batch[position] = (self._open(index) if chunk is None else chunk)[place]
+        return batch
+
+    def verify(self) -> None:
+        """Verify and map every chunk now instead of at its first row.
+
+        Raises:
+            CacheError: if a chunk is missing or damaged.
+        """
+        for index, chunk in enumerate(self._chunks):
+            if chunk is None:
+                self._open(index)
+
+    def _open(self, index: int) -> npt.NDArray[np.floating]:
+        verified = self.cache.chunk(index)
+        place = self.cache.place_of(index)
+        chunk: npt.NDArray[np.floating] = verified
+        if place is not None:
+            mapped = np.memmap(place[0], verified.dtype, "r", place[1], verified.shape)
+            # Rows are wanted at random: reading ahead would fetch what is not asked for.
+            mapped._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined]
+            # A plain view: indexing a memmap object costs more than copying a row.
+            chunk = np.asarray(mapped)
+        self._chunks[index] = chunk
+        return chunk
+
+
+def shuffled_batches(
+    reader: RowReader, rows: Rows, size: int, seed: tuple[int, ...]
+) -> Iterator[tuple[Rows, npt.NDArray[np.floating]]]:
+    """Yield (rows, values) of batches in a random order of all rows, as good as with a resident cache.
+
+    Args:
+        reader: of the cache.
+        rows: row numbers that take part.
+        size: rows in a batch; the last one may have fewer.
+        seed: equal seeds give equal orders.
+    """
+    order = np.random.default_rng(seed).permutation(rows)
+    for start in range(0, len(order), size):
+        part = order[start : start + size]
+        yield part, reader.read(part)

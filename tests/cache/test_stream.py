@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+from contracts.test_store_contract import FORMATS, ROWS, SAMPLES, fill, values
+
+from daam_bench.cache.reader import open_cache
+from daam_bench.cache.stream import RowReader, shuffled_batches
+from daam_bench.errors import CacheError
+
+pytestmark = pytest.mark.parametrize("kind", FORMATS)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_any_rows_in_any_order_equal_the_resident_cache(tmp_path, kind, dtype):
+    cache = open_cache(fill(tmp_path, kind, dtype))
+    rows = np.array([30, 0, 6, 7, 30, 13, 28])
+    assert np.array_equal(RowReader(cache).read(rows), cache.load()[rows])
+
+
+def test_values_come_from_a_memory_map(tmp_path, kind):
+    cache = open_cache(fill(tmp_path, kind))
+    file, offset = cache.place_of(2)
+    raw = np.fromfile(file, "float32", offset=offset, count=ROWS * 5 * 13).reshape(ROWS, 5, 13)
+    assert np.array_equal(raw, values()[2 * ROWS : 3 * ROWS])
+
+
+def test_an_epoch_is_a_full_shuffle(tmp_path, kind):
+    reader = RowReader(open_cache(fill(tmp_path, kind)))
+    rows = np.arange(3, SAMPLES)
+    epochs = [list(shuffled_batches(reader, rows, 5, (1, epoch))) for epoch in (1, 1, 2)]
+    orders = [np.concatenate([part for part, _ in epoch]) for epoch in epochs]
+    assert sorted(orders[0]) == rows.tolist()
+    assert np.array_equal(orders[0], orders[1])
+    assert not np.array_equal(orders[0], orders[2])
+    assert [len(part) for part, _ in epochs[0]] == [5, 5, 5, 5, 5, 3]
+    for part, block in epochs[0]:
+        assert np.array_equal(block, values()[part])
+
+
+def test_a_damaged_chunk_never_gives_a_value(tmp_path, kind):
+    path = fill(tmp_path, kind)
+    file = path if kind == "hdf5" else path / "embeddings" / "c" / "1" / "0" / "0"
+    data = bytearray(file.read_bytes())
+    data[data.index(values()[ROWS : 2 * ROWS].tobytes()) + 9] ^= 4
+    file.write_bytes(data)
+    reader = RowReader(open_cache(path))
+    assert np.array_equal(reader.read(np.array([0, 20])), values()[[0, 20]])
+    with pytest.raises(CacheError, match="chunk"):
+        reader.read(np.array([0, 8]))
+    with pytest.raises(CacheError, match="chunk"):
+        reader.verify()

@@ -1,0 +1,64 @@
+"""What the pages say is true: their YAML is valid, their commands and links exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from daam_bench.cli import app
+from daam_bench.config import parse_config
+from daam_bench.datasets.registry import dataset_kind
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(kind):
+    return [
+        pytest.param(block, id=f"{page.stem}-{number}")
+        for page in PAGES
+        for number, block in enumerate(re.findall(rf"```{kind}\n(.*?)```", page.read_text(), re.DOTALL))
+    ]
+
+
+@pytest.mark.parametrize("block", blocks("yaml"))
+def test_every_yaml_block_is_valid(block):
+    data = yaml.safe_load(block)
+    base = yaml.safe_load((ROOT / "config.yaml").read_text())
+    merged = base | {k: base[k] | v if isinstance(v, dict) else v for k, v in data.items()}
+    config = parse_config(merged)
+    for name in data["datasets"]:
+        dataset = config.datasets[name]
+        assert dataset_kind(dataset.kind).modality_of(dataset, name) == dataset.modality
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_exist(page):
+    for words in re.findall(r"daam-bench ((?:[a-z]+ ?)+)", page.read_text()):
+        command = get_command(app)
+        for word in words.split():
+            known = getattr(command, "commands", None)
+            if not known:
+                break
+            assert word in known, f"daam-bench {words}"
+            command = known[word]
+
+
+@pytest.mark.parametrize("overlay", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_overlay_is_valid(overlay):
+    base = yaml.safe_load((ROOT / "config.yaml").read_text())
+    data = yaml.safe_load(overlay.read_text())
+    merged = {**base, **data, "datasets": base["datasets"] | data.get("datasets", {})}
+    merged["encoders"] = base["encoders"] | data.get("encoders", {})
+    merged["datasets"] = {
+        name: {**base["datasets"].get(name, {}), **settings} for name, settings in merged["datasets"].items()
+    }
+    assert parse_config(merged).experiments
