@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from daam_bench.heads.presets import VARIANTS as VARIANTS
     from daam_bench.heads.presets import Variant as Variant
     from daam_bench.heads.presets import find_variant as find_variant
+    from daam_bench.heads.selected_mixture import SelectedMixtureOfDensities as SelectedMixtureOfDensities
     from daam_bench.heads.softmax_sum import SoftmaxLayerWeights as SoftmaxLayerWeights
 
 _MODULES = {
@@ -54,6 +55,7 @@ _MODULES = {
     "model": ["AttentionClassifier", "ParameterCounts"],
     "multi_head": ["LayerSelfAttention"],
     "presets": ["VARIANTS", "Variant", "find_variant"],
+    "selected_mixture": ["SelectedMixtureOfDensities"],
     "softmax_sum": ["SoftmaxLayerWeights"],
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

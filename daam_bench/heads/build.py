@@ -18,6 +18,7 @@ from daam_bench.heads.mixture import MixtureOfDensities
 from daam_bench.heads.model import AttentionClassifier, ParameterCounts
 from daam_bench.heads.multi_head import LayerSelfAttention
 from daam_bench.heads.presets import Variant, find_variant
+from daam_bench.heads.selected_mixture import SelectedMixtureOfDensities
 from daam_bench.heads.softmax_sum import SoftmaxLayerWeights
 
 
@@ -128,6 +129,13 @@ def mixture(
 ) -> nn.Module:
     """Build the mixture of densities."""
     return MixtureOfDensities(layers, features, heads, gaussians, protocol.mixture_normalisation)
+
+
+def selected_mixture(
+    layers: int, features: int, protocol: Protocol, heads: int | None = None, gaussians: int = 4
+) -> nn.Module:
+    """Build the mixture that learns its size, which no switch of the protocol touches."""
+    return SelectedMixtureOfDensities(layers, features, heads, gaussians)
 
 
 def grouped_query(layers: int, features: int, protocol: Protocol) -> nn.Module:

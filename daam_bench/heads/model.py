@@ -18,6 +18,17 @@ class HasDensity(Protocol):
         """Return DA [batch, layer, feature]."""
 
 
+@runtime_checkable
+class ChoosesItsSize(Protocol):
+    """An attention module that prunes itself in training."""
+
+    def penalty(self, samples: int) -> Tensor:
+        """Return what to add to the mean loss of so many training samples."""
+
+    def note(self) -> str:
+        """Say what was chosen."""
+
+
 @dataclass(frozen=True)
 class ParameterCounts:
     """Numbers of trainable parameters, weights and biases, each including the one before it."""
@@ -63,6 +74,14 @@ class AttentionClassifier(nn.Module):
                 remedy="Ask only variants with has_density for it.",
             )
         return self.attention.density(x)
+
+    def penalty(self, samples: int) -> Float[Tensor, ""] | None:
+        """Return what the attention adds to the mean loss of so many training samples; mostly None."""
+        return self.attention.penalty(samples) if isinstance(self.attention, ChoosesItsSize) else None
+
+    def note(self) -> str:
+        """Say what the attention chose about itself in training; mostly nothing."""
+        return self.attention.note() if isinstance(self.attention, ChoosesItsSize) else ""
 
     def parameter_counts(self) -> ParameterCounts:
         """Count the parameters that training changes; frozen ones are left out."""

@@ -78,7 +78,7 @@ def hide_padding(
 ) -> tuple[Float[Tensor, "batch layer feature"], Bool[Tensor, "batch layer"]]:
     """Return x with zeros at padding, and where attention must not look.
 
-    A sequence of padding alone looks at its zeros instead of at nothing, whose softmax is 0 / 0.
+    A sequence of padding alone looks at its zeros: not every kernel survives a softmax over nothing.
     """
     looked_at = mask | ~mask.any(sequence_axis, keepdim=True)
     return x.masked_fill(~mask.unsqueeze(-1), 0.0), ~looked_at

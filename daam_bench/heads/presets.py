@@ -122,6 +122,14 @@ _ENTRIES = (
         has_density=True,
     ),
     Variant(
+        name="mixture_selected",
+        title="Mixture, learnt size",
+        builder="daam_bench.heads.build:selected_mixture",
+        description="sums of up to 4 gated Gaussians a head; those not worth their BIC cost are pruned",
+        source=f"an answer to the future work of {_PAPER}; gates after arXiv 1712.01312",
+        has_density=True,
+    ),
+    Variant(
         name="softmax_sum",
         title="Softmax sum + linear",
         builder="daam_bench.heads.build:softmax_sum",

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from daam_bench.config import Protocol, TrainingConfig
 from daam_bench.heads.low_rank import lora_b_parameters
+from daam_bench.heads.model import AttentionClassifier
 from daam_bench.records import EpochRecord
 from daam_bench.training.folds import Rows
 from daam_bench.training.losses import loss_of
@@ -40,7 +41,7 @@ class Outcome:
 
 
 def train_replica(
-    model: nn.Module,
+    model: AttentionClassifier,
     embeddings: Float[Tensor, "sample layer feature"],
     labels: Int[Tensor, " sample"],
     split: Split,
@@ -74,8 +75,9 @@ def train_replica(
             with _autocast(embeddings, training):
                 logits = model(embeddings[rows])
             loss = loss_of(logits, labels[rows], training)
+            penalty = model.penalty(len(split.fitted))  # of a variant that prunes itself
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             total += loss.detach() * len(rows)
         record = EpochRecord(

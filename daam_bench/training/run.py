@@ -200,6 +200,7 @@ def _train_variant(
     counts = model.parameter_counts()
     return outcome.predictions.numpy(), {
         "kind": "attention",
+        "note": model.note(),
         "selected_epoch": outcome.selected_epoch,
         "epochs": outcome.epochs,
         "parameters_attention": counts.attention,

@@ -90,7 +90,7 @@ def test_unknown_variant_is_answered_with_the_nearest() -> None:
 def test_names_and_metadata_of_the_table() -> None:
     assert list(VARIANTS) == [
         *("mha", "mha_bn", "gqa", "lora_r4", "lora_r8", "lora_plus_r4", "lora_plus_r8"),
-        *("daam_v1", "daam_v2", "gqdaam", "mixture", "softmax_sum"),
+        *("daam_v1", "daam_v2", "gqdaam", "mixture", "mixture_selected", "softmax_sum"),
     ]
     assert all(name == variant.name and variant.source for name, variant in VARIANTS.items())
     assert len({variant.title for variant in VARIANTS.values()}) == len(VARIANTS)
@@ -135,6 +135,6 @@ def test_the_table_is_read_without_torch() -> None:
     code = (
         "import sys; from daam_bench.heads.presets import VARIANTS; "
         "from daam_bench.heads import find_variant, density_heads; "
-        "sys.exit('torch' in sys.modules or len(VARIANTS) < 12)"
+        "sys.exit('torch' in sys.modules or len(VARIANTS) < 13)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
