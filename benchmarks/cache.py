@@ -15,6 +15,7 @@ import torch
 import zarr
 from measure import interleave, median_ratio, peak_mebibytes, write_results
 from rich.progress import Progress
+from torch.nn.functional import pad
 
 from daam_bench.cache.batches import batches_by_length
 from daam_bench.cache.extraction import ExtractionSpec, describe, fill
@@ -29,6 +30,7 @@ from daam_bench.encoders.base import load_encoder
 from daam_bench.encoders.pooling import masked_mean
 
 RESOURCES = Path("resources")
+SCRATCH = Path("results")
 SAMPLES = 768
 NAIVE_BATCH, TRAINING_BATCH = 16, 32
 POSITIONS = 2048
@@ -50,14 +52,14 @@ def vader(count: int) -> pd.DataFrame:
     return kept
 
 
-def extract(encoder: Any, samples: pd.DataFrame) -> int:
+def extract(encoder: Any, samples: pd.DataFrame, spec: ExtractionSpec = SPEC) -> int:
     """Fill a new cache; return its bytes on disk."""
-    layout, identity = describe(SPEC, encoder, samples)
+    layout, identity = describe(spec, encoder, samples)
     with (
-        tempfile.TemporaryDirectory(dir=".") as folder,
-        CacheWriter(Path(folder), SPEC.cache.format, layout, identity) as writer,
+        tempfile.TemporaryDirectory(dir=SCRATCH) as folder,
+        CacheWriter(Path(folder), spec.cache.format, layout, identity) as writer,
     ):
-        fill(writer, encoder, samples, SPEC, Progress(disable=True))
+        fill(writer, encoder, samples, spec, Progress(disable=True))
         writer.finish()
         return sum(file.stat().st_size for file in writer.path.rglob("*") if file.is_file())
 
@@ -70,12 +72,17 @@ def bare_forwards(encoder: Any, inputs: list[Any]) -> None:
 
 
 @torch.inference_mode()
-def naive(encoder: Any, inputs: list[Any], size: int) -> int:
-    """Forward random batches, keep all hidden states, pool them afterwards; return the bytes kept."""
+def naive(encoder: Any, inputs: list[Any], size: int, length: int = 0) -> int:
+    """Forward random batches, keep all hidden states, pool them afterwards; return the bytes kept.
+
+    Batches are padded to `length`, or to the longest sample of each where that is longer.
+    """
     order = np.random.default_rng(0).permutation(len(inputs))
     kept = []
     for start in range(0, len(order), size):
         padded, mask = encoder._pad([inputs[row] for row in order[start : start + size]])
+        missing = (0, max(0, length - mask.shape[1]))
+        padded, mask = {k: pad(v, missing) for k, v in padded.items()}, pad(mask, missing)
         kept.append((encoder.model(**padded, output_hidden_states=True).hidden_states[1:], mask))
     pooled = [torch.stack([masked_mean(s, mask) for s in states], dim=1) for states, mask in kept]
     assert sum(map(len, pooled)) == len(inputs)
@@ -86,18 +93,23 @@ def measure_extraction() -> tuple[dict[str, float], dict[str, Any]]:
     encoder: Any = load_encoder("minilm-l6", SPEC.encoder)
     samples = vader(SAMPLES)
     inputs = encoder.prepare(samples, Path()).inputs
+    longest = max(map(len, inputs))
     seconds = interleave(
         {
             "bare": lambda: bare_forwards(encoder, inputs),
             "extraction": lambda: extract(encoder, samples),
-            "naive": lambda: naive(encoder, inputs, NAIVE_BATCH),
+            "naive": lambda: naive(encoder, inputs, NAIVE_BATCH, longest),
+            "naive_per_batch": lambda: naive(encoder, inputs, NAIVE_BATCH),
             "one_by_one": lambda: naive(encoder, inputs, 1),
         }
     )
-    stored, unpooled = extract(encoder, samples), naive(encoder, inputs, NAIVE_BATCH)
+    stored, unpooled = extract(encoder, samples), naive(encoder, inputs, NAIVE_BATCH, longest)
     ratios = {
         "extraction_over_bare_forward": median_ratio(seconds["bare"], seconds["extraction"]),
         "speedup_over_naive_extraction": median_ratio(seconds["naive"], seconds["extraction"]),
+        "speedup_over_naive_padded_per_batch": median_ratio(
+            seconds["naive_per_batch"], seconds["extraction"]
+        ),
         "speedup_over_one_by_one": median_ratio(seconds["one_by_one"], seconds["extraction"]),
         "bytes_saved_over_unpooled": unpooled / stored,
     }
@@ -108,8 +120,9 @@ def measure_extraction() -> tuple[dict[str, float], dict[str, Any]]:
 def extraction_of(count: int) -> Callable[[], object]:
     encoder = load_encoder("minilm-l6", SPEC.encoder)
     samples = vader(count)
-    extract(encoder, samples.head(SAMPLES // 2))
-    return lambda: extract(encoder, samples)
+    # Small chunks: with one chunk or less, memory would still grow towards that of one.
+    small = SPEC.model_copy(update={"cache": CacheConfig(dtype="float16", chunk_mebibytes=1)})
+    return lambda: extract(encoder, samples, small)
 
 
 def pooling_of(all_layers: bool) -> Callable[[], object]:
@@ -141,7 +154,7 @@ def synthetic_cache(folder: Path) -> EmbeddingCache:
     """Write a cache whose samples are sorted by label, the worst case for a shuffle."""
     names = [str(row) for row in range(READ_SAMPLES)]
     labels = [row * 10 // READ_SAMPLES for row in range(READ_SAMPLES)]
-    rows = rows_per_chunk(LAYERS, FEATURES, "float16", 16)
+    rows = rows_per_chunk(READ_SAMPLES, LAYERS, FEATURES, "float16", 16)
     columns = {"splits": [""] * READ_SAMPLES, "groups": [""] * READ_SAMPLES, "contents": names}
     attributes = {"class_names": [str(label) for label in range(10)]}
     shape = (READ_SAMPLES, LAYERS, FEATURES, "float16", rows, names, labels)
@@ -168,7 +181,7 @@ def entropy(labels: np.ndarray) -> float:
 
 
 def measure_reading() -> tuple[dict[str, float], dict[str, Any]]:
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
         cache = synthetic_cache(Path(folder))
         reader, rows = RowReader(cache), np.arange(READ_SAMPLES)
         reader.verify()

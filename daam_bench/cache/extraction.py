@@ -197,7 +197,7 @@ def describe(
         features=encoder.features,
         dtype=spec.cache.dtype,
         rows_per_chunk=rows_per_chunk(
-            encoder.layers, encoder.features, spec.cache.dtype, spec.cache.chunk_mebibytes
+            len(samples), encoder.layers, encoder.features, spec.cache.dtype, spec.cache.chunk_mebibytes
         ),
         sample_ids=samples["sample_id"].tolist(),
         labels=samples["label"].tolist(),

@@ -154,9 +154,14 @@ def file_ending(name: str) -> str:
     return _FORMATS[name][1]
 
 
-def rows_per_chunk(layers: int, features: int, dtype: str, mebibytes: float) -> int:
-    """Return how many samples fit into a chunk of a size in MiB; at least one."""
-    return max(1, int(mebibytes * 2**20) // (layers * features * np.dtype(dtype).itemsize))
+def rows_per_chunk(samples: int, layers: int, features: int, dtype: str, mebibytes: float) -> int:
+    """Return how many samples a chunk has: as many as fit into a size in MiB, dealt evenly to the chunks.
+
+    A Zarr chunk takes its full size on disk however many of its rows are used: even chunks waste none.
+    """
+    most = max(1, int(mebibytes * 2**20) // (layers * features * np.dtype(dtype).itemsize))
+    chunks = max(1, -(-samples // most))
+    return max(1, -(-samples // chunks))
 
 
 def sync(path: Path) -> None:

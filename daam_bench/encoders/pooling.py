@@ -13,6 +13,11 @@ def masked_mean(
     A sample without any true position gives NaN. Source: method.md section 1, paper section 3.
     """
     weights = mask.to(torch.float32)
-    # A padded position may hold NaN (fully masked attention rows); zero weight alone would keep it.
+    weights = weights / weights.sum(dim=1, keepdim=True)
+    # One pass over the states: a product reads them once and copies nothing.
+    pooled = torch.bmm(weights.unsqueeze(1), states.float()).squeeze(1)
+    if bool(torch.isfinite(pooled).all()):
+        return pooled
+    # A padded position may hold NaN (fully masked attention rows), which zero weight alone would keep.
     kept = states.float().masked_fill(~mask.unsqueeze(-1), 0.0)
-    return kept.sum(dim=1) / weights.sum(dim=1, keepdim=True)
+    return torch.bmm(weights.unsqueeze(1), kept).squeeze(1)

@@ -213,7 +213,9 @@ def test_no_cache_is_reported_with_what_is_near(tmp_path, kind):
         open_cache(tmp_path / "nothing")
 
 
-def test_rows_per_chunk_fill_the_size(kind):
-    assert rows_per_chunk(LAYERS, FEATURES, "float32", 1) == 2**20 // (LAYERS * FEATURES * 4)
-    assert rows_per_chunk(LAYERS, FEATURES, "float16", 1) == 2**20 // (LAYERS * FEATURES * 2)
-    assert rows_per_chunk(10**6, 10**3, "float32", 1) == 1, kind
+def test_chunks_are_even_and_within_their_size(kind):
+    most = 2**20 // (LAYERS * FEATURES * 4)
+    assert rows_per_chunk(10 * most, LAYERS, FEATURES, "float32", 1) == most
+    assert rows_per_chunk(10 * most + 1, LAYERS, FEATURES, "float32", 1) == -(-(10 * most + 1) // 11)
+    assert rows_per_chunk(SAMPLES, LAYERS, FEATURES, "float32", 1) == SAMPLES
+    assert rows_per_chunk(5, 40, 5120, "float16", 0.001) == 1
