@@ -1,6 +1,6 @@
 """Records to labelled frames: one row a replica, then one row a variant."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import bootstrap
 
+from daam_bench.analysis.significance import best_group, compare_replicas
 from daam_bench.heads.presets import VARIANTS
 from daam_bench.records import RunRecord, read_records
 
@@ -49,6 +50,7 @@ def replica_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
             "seed": r.seed,
             "accuracy_percent": 100 * r.accuracy,
             "majority_percent": 100 * r.majority_accuracy,
+            "train_samples": r.train_samples,
             "validation_samples": r.validation_samples,
             "selected_epoch": r.selected_epoch,
             "wall_seconds": r.wall_seconds,
@@ -56,6 +58,12 @@ def replica_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
         }
         for r in records
     )
+
+
+def caches_of(frame: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Yield the rows of each cache with its dataset and encoder, in the order of the frame."""
+    for (dataset, encoder), part in frame.groupby(CACHE, sort=False):
+        yield str(dataset), str(encoder), part
 
 
 def interval(values: npt.NDArray[np.float64]) -> tuple[float, float]:
@@ -77,10 +85,12 @@ def summary_frame(replicas: pd.DataFrame) -> pd.DataFrame:
     """Return one row a variant and cache: mean, spread, interval, gains over both baselines.
 
     `std_percent` is the population standard deviation (ddof 0) over folds x seeds, as in the paper. Gains
-    are paired: each replica against the baseline on the same fold.
+    are paired: each replica against the baseline on the same fold. `significantly_best` marks the variants
+    of `significance.best_group`.
     """
     rows = []
-    for (dataset, encoder), cache in replicas.groupby(CACHE, sort=False):
+    for dataset, encoder, cache in caches_of(replicas):
+        best = best_group(compare_replicas(cache))
         for variant, part in cache.groupby("variant", sort=False):
             accuracies = part["accuracy_percent"].to_numpy()
             low, high = interval(accuracies)
@@ -96,6 +106,7 @@ def summary_frame(replicas: pd.DataFrame) -> pd.DataFrame:
                 "std_percent": accuracies.std(),
                 "low_percent": low,
                 "high_percent": high,
+                "significantly_best": variant in best,
             }
             rows.append(row | _gain("majority", part, cache) | _gain("best_single_layer", part, cache))
     return pd.DataFrame(rows)

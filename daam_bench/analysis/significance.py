@@ -1,0 +1,141 @@
+"""Which differences between variants hold: paired tests on identical folds, seeds and samples.
+
+The unit of every test is a fold: seeds of one fold share training and validation samples, so they are no
+independent repetitions, and their mean is taken first. A single fold leaves the seeds as units. Treating
+folds x seeds as independent instead finds a difference in half of all tables without any, when variants
+differ in what they do to each fold (tests/analysis/test_null_tables.py has the simulation).
+"""
+
+from functools import cache
+from itertools import combinations
+from math import sqrt
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from scipy.optimize import brentq
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+
+ALPHA = 0.05
+POWER = 0.8
+_ROUNDING = 1e-9  # points of percent; smaller spreads are rounding, not variation
+
+
+def paired_units(replicas: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracies in percent, [unit, variant]; a unit is a fold, or a seed if there is one fold.
+
+    Only folds and seeds that every variant has are kept, so that all comparisons are paired.
+
+    Args:
+        replicas: rows of `aggregate.replica_frame` of the variants of one cache.
+    """
+    wide = replicas.pivot_table(
+        index=["fold", "seed"], columns="variant", values="accuracy_percent", sort=False
+    )
+    shared = wide.dropna()
+    return shared.groupby("fold").mean() if unit_of(shared.index) == "folds" else shared.droplevel("fold")
+
+
+def unit_of(replicas: pd.MultiIndex) -> str:
+    """Return `folds` or `seeds`: what the tests take as units, given the (fold, seed) of all replicas."""
+    return "folds" if len(replicas.unique("fold")) > 1 else "seeds"
+
+
+def compare_pairs(units: pd.DataFrame, resampling_ratio: float) -> pd.DataFrame:
+    """Test every pair of variants; return one row a pair, the variant with the higher mean first.
+
+    Corrected resampled t test (Nadeau and Bengio 2003, doi:10.1023/A:1024068626366): units share training
+    samples, so the variance of a mean difference over n units is (1 / n + n_test / n_train) s^2 instead of
+    s^2 / n, with n - 1 degrees of freedom.
+
+    Args:
+        units: accuracies in percent, [unit, variant], as `paired_units` gives them.
+        resampling_ratio: validation samples over training samples of one fold.
+
+    Returns:
+        Columns first, second, units, difference (points of percent), low and high (95 % interval of the
+        difference, not corrected for the number of pairs), p, p_holm (Holm's correction over all pairs of
+        the table), effect (mean over standard deviation of the differences, Cohen's d_z, ddof 1),
+        detectable (points of percent, see `minimum_detectable`) and detectable_holm (the same at the level
+        ALPHA / pairs, the strictest of Holm's). With fewer than two units nothing is tested (nan);
+        differences that are equal on every unit give no variance to test against (p = 1).
+    """
+    order = units.mean().sort_values(ascending=False, kind="stable").index
+    pairs = list(combinations(order, 2))
+    first, second = [a for a, _ in pairs], [b for _, b in pairs]
+    differences = units[first].to_numpy() - units[second].to_numpy()
+    count, mean = len(units), differences.mean(axis=0)
+    frame = pd.DataFrame({"first": first, "second": second, "units": count, "difference": mean})
+    if count < 2 or not pairs:
+        unknown = ["low", "high", "p", "p_holm", "effect", "detectable", "detectable_holm"]
+        return frame.assign(**dict.fromkeys(unknown, float("nan")))
+    spread = differences.std(axis=0, ddof=1)
+    constant = np.ptp(differences, axis=0) <= _ROUNDING
+    error = spread * sqrt(1 / count + resampling_ratio)
+    p = np.ones(len(pairs))
+    p[~constant] = 2 * stats.t.sf(np.abs(mean[~constant] / error[~constant]), count - 1)
+    half = stats.t.ppf(1 - ALPHA / 2, count - 1) * error
+    varied = np.where(constant, np.nan, spread)
+    return frame.assign(
+        low=mean - half,
+        high=mean + half,
+        p=p,
+        p_holm=multipletests(p, alpha=ALPHA, method="holm")[1],
+        effect=mean / varied,
+        detectable=varied * minimum_detectable(count, resampling_ratio),
+        detectable_holm=varied * minimum_detectable(count, resampling_ratio, ALPHA / len(pairs)),
+    )
+
+
+@cache
+def minimum_detectable(units: int, resampling_ratio: float, alpha: float = ALPHA) -> float:
+    """Return the smallest effect that the corrected two-sided test finds, in its direction, with power 0.8.
+
+    Args:
+        units: number of folds (or seeds); at least 2.
+        resampling_ratio: validation samples over training samples; the correction makes the units worth
+            1 / (1 / units + resampling_ratio) independent ones.
+        alpha: level of the test.
+
+    Returns:
+        The effect in standard deviations of the differences.
+    """
+    worth, test = 1 / (1 / units + resampling_ratio), TTestPower()
+
+    def shortfall(effect: float) -> float:
+        return float(test.power(effect, worth, alpha / 2, df=units - 1, alternative="larger")) - POWER
+
+    # An effect of twice the critical value is found with power 0.95 or more at any number of units.
+    largest = 2 * stats.t.ppf(1 - alpha / 2, units - 1) / sqrt(worth)
+    return float(brentq(shortfall, 0.0, largest))
+
+
+def best_group(pairs: pd.DataFrame) -> list[str]:
+    """Return the variants to be marked as significantly best; none if the data do not single out a group.
+
+    The smallest group at the top in which every variant is significantly better (p_holm < 0.05) than every
+    variant outside it. Variants in it share the mark: they are not told apart. Holm's correction covers all
+    pairs, so in at most 5 % of tables any mark is wrong, whichever variants are truly equal.
+
+    Args:
+        pairs: what `compare_pairs` returns.
+    """
+    order = list(dict.fromkeys([*pairs["first"], *pairs["second"]]))
+    significant = pairs["p_holm"] < ALPHA
+    for size in range(1, len(order)):
+        across = pairs["first"].isin(order[:size]) & ~pairs["second"].isin(order[:size])
+        if significant[across].all():
+            return order[:size]
+    return []
+
+
+def resampling_ratio(replicas: pd.DataFrame) -> float:
+    """Return validation samples over training samples, mean over replicas: n_test / n_train of the test."""
+    return float((replicas["validation_samples"] / replicas["train_samples"]).mean())
+
+
+def compare_replicas(replicas: pd.DataFrame) -> pd.DataFrame:
+    """Return `compare_pairs` of the trained variants of one cache; baselines take no part."""
+    trained = replicas[replicas["kind"] == "attention"]
+    return compare_pairs(paired_units(trained), resampling_ratio(trained))
