@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-TABLES = ("accuracy_summary", "accuracy_per_fold", "parameter_counts", "parameter_ranges")
+TABLES = ("accuracy_summary", "accuracy_per_fold", "comparisons", "parameter_counts", "parameter_ranges")
 
 
 def table_names() -> list[str]:

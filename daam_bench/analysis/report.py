@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from daam_bench.analysis.aggregate import CACHE, read_all, replica_frame, summary_frame, title_of
+from daam_bench.analysis.aggregate import CACHE, read_all, replica_frame, title_of
 from daam_bench.analysis.names import TABLES, figure_stems
 from daam_bench.analysis.tables import CAPTIONS, make_tables, readable
 from daam_bench.records import RunRecord, write_atomically
@@ -37,7 +37,7 @@ def write_report(
         RecordError: if a record is missing or damaged.
     """
     records = read_all(folders)
-    frames = make_tables(records)
+    frames = make_tables(folders)
     replicas = replica_frame(records)
     environment = Environment(
         loader=PackageLoader("daam_bench.analysis", "."), autoescape=True, undefined=StrictUndefined
@@ -45,7 +45,7 @@ def write_report(
     page = environment.get_template("report.html.j2").render(
         title=title,
         notes=notes,
-        summary=_summary(summary_frame(replicas)),
+        summary=_summary(frames["accuracy_summary"]),
         captions=CAPTIONS,
         tables={name: _html(readable(name, frames[name])) for name in TABLES},
         caches=[_cache(dataset, encoder, figures, records) for dataset, encoder in _caches(records)],
@@ -74,9 +74,17 @@ def _summary(summary: pd.DataFrame) -> list[str]:
             f"{dataset} x {encoder}: highest mean accuracy {best['mean_percent']:.1f} % ({best['title']}). "
             f"Of {len(trained)} variants, {above['majority']} are above the majority class and "
             f"{above['best_single_layer']} above logistic regression on the best single layer, each with the "
-            "whole 95 % interval of the paired gain."
+            "whole 95 % interval of the paired gain. "
+            + _best(part.loc[part["significantly_best"], "title"].tolist(), len(trained))
         )
     return sentences
+
+
+def _best(titles: list[str], trained: int) -> str:
+    """Say which variants are significantly best."""
+    if titles:
+        return f"Significantly better than all others: {', '.join(titles)}."
+    return f"No group of the {trained} variants is significantly better than all others."
 
 
 def _caches(records: Sequence[RunRecord]) -> list[tuple[str, str]]:

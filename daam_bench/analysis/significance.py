@@ -37,8 +37,8 @@ def paired_units(replicas: pd.DataFrame) -> pd.DataFrame:
     return shared.groupby("fold").mean() if unit_of(shared.index) == "folds" else shared.droplevel("fold")
 
 
-def unit_of(replicas: pd.MultiIndex) -> str:
-    """Return `folds` or `seeds`: what the tests take as units, given the (fold, seed) of all replicas."""
+def unit_of(replicas: pd.Index) -> str:
+    """Return `folds` or `seeds`: what the tests take as units, given an index (fold, seed)."""
     return "folds" if len(replicas.unique("fold")) > 1 else "seeds"
 
 

@@ -5,15 +5,29 @@ from pathlib import Path
 
 import pandas as pd
 
-from daam_bench.analysis.aggregate import CACHE, read_all, replica_frame, summary_frame, title_of
+from daam_bench.analysis.aggregate import (
+    CACHE,
+    caches_of,
+    read_all,
+    replica_frame,
+    summary_frame,
+    title_of,
+)
+from daam_bench.analysis.comparisons import comparison_frame
 from daam_bench.analysis.names import TABLES, table_names
+from daam_bench.analysis.significance import best_group, compare_replicas
 from daam_bench.records import RunRecord, write_atomically
 
 CAPTIONS = {
     "accuracy_summary": "Accuracy in percent: mean and population standard deviation over folds and seeds, "
-    "95 % bootstrap interval, and paired gain over the majority class and over the best single layer.",
+    "95 % bootstrap interval, and paired gain over the majority class and over the best single layer. Best: "
+    "significantly better than every variant without the mark (see the comparisons).",
     "accuracy_per_fold": "Accuracy in percent on each fold, mean over seeds; +/- is the population standard "
     "deviation over seeds.",
+    "comparisons": "Each variant against the one of highest mean: difference in points of percent with its "
+    "95 % interval; p of the corrected resampled t test over folds (seeds averaged; over seeds if there is "
+    "one fold) after Holm's correction over all pairs; effect size (Cohen's d_z); the smallest difference "
+    "found with power 0.8; McNemar's exact test on the pooled predictions, after Holm's correction.",
     "parameter_counts": "Trainable parameters: attention alone, with the convolutions, with the classifier.",
     "parameter_ranges": "Smallest and largest learned density parameters over all folds and seeds.",
 }
@@ -59,11 +73,27 @@ def parameter_ranges(records: Sequence[RunRecord]) -> pd.DataFrame:
     return frame.groupby(keys, sort=False, as_index=False).agg({"minimum": "min", "maximum": "max"})
 
 
-def make_tables(records: Sequence[RunRecord]) -> dict[str, pd.DataFrame]:
-    """Return every table by name."""
+def mark_best(summary: pd.DataFrame, replicas: pd.DataFrame) -> pd.DataFrame:
+    """Return the summary with the column significantly_best (see `significance.best_group`)."""
+    marked: set[tuple[str, str, str]] = set()
+    for dataset, encoder, cache in caches_of(replicas):
+        marked |= {(dataset, encoder, variant) for variant in best_group(compare_replicas(cache))}
+    rows = zip(summary["dataset"], summary["encoder"], summary["variant"], strict=True)
+    return summary.assign(significantly_best=[row in marked for row in rows])
+
+
+def make_tables(folders: Sequence[Path]) -> dict[str, pd.DataFrame]:
+    """Return every table by name.
+
+    Raises:
+        RecordError: if a record or its predictions are missing or damaged.
+    """
+    records = read_all(folders)
+    replicas = replica_frame(records)
     return {
-        "accuracy_summary": summary_frame(replica_frame(records)),
+        "accuracy_summary": mark_best(summary_frame(replicas), replicas),
         "accuracy_per_fold": accuracy_per_fold(records),
+        "comparisons": comparison_frame(folders),
         "parameter_counts": parameter_counts(records),
         "parameter_ranges": parameter_ranges(records),
     }
@@ -83,6 +113,7 @@ def readable(name: str, frame: pd.DataFrame) -> pd.DataFrame:
             cells = [f"{value:+.1f} ({r})" for value, r in zip(frame[gain], ranges, strict=True)]
             itself = frame["variant"] == baseline
             shown[f"Gain over {title}"] = [c if not s else "" for c, s in zip(cells, itself, strict=True)]
+        shown["Best"] = ["best" if best else "" for best in frame["significantly_best"]]
     elif name == "accuracy_per_fold":
         cells = _with_spread(frame["mean_percent"], frame["std_percent"])
         long = shown.assign(fold=frame["fold_name"], cell=cells)
@@ -94,6 +125,8 @@ def readable(name: str, frame: pd.DataFrame) -> pd.DataFrame:
             sort=False,
         )
         shown = wide.reset_index().rename_axis(columns=None).fillna("")
+    elif name == "comparisons":
+        shown = _readable_comparisons(shown, frame)
     elif name == "parameter_counts":
         titles = {
             "attention": "Attention",
@@ -109,13 +142,25 @@ def readable(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
+def _readable_comparisons(shown: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    shown["Against"] = frame["against"].map(title_of)
+    ranges = _ranges(frame, "low_percent", "high_percent", "+.1f")
+    pairs = zip(frame["difference_percent"], ranges, strict=True)
+    shown["Difference (points)"] = [f"{value:+.1f} ({interval})" for value, interval in pairs]
+    styles = {"p_holm": ".3f", "effect": "+.2f", "detectable_holm_percent": ".1f", "mcnemar_p_holm": ".3f"}
+    titles = ("p (Holm)", "Effect d_z", "Detectable (points)", "McNemar p (Holm)")
+    for (column, style), title in zip(styles.items(), titles, strict=True):
+        shown[title] = ["" if pd.isna(value) else f"{value:{style}}" for value in frame[column]]
+    return shown[frame["against_is_best"].to_numpy(bool)]
+
+
 def write_tables(folders: Sequence[Path], out: Path) -> list[Path]:
     """Write every table of the records of variant folders; return the paths.
 
     Raises:
         RecordError: if a record is missing or damaged.
     """
-    frames = make_tables(read_all(folders))
+    frames = make_tables(folders)
     for name in TABLES:
         shown = readable(name, frames[name])
         caption = CAPTIONS[name].replace("%", r"\%")

@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from daam_bench.records import RunRecord, write_atomically, write_finished, write_record
@@ -38,6 +39,15 @@ def make_record(variant, fold, seed, accuracy, **changes):
     return RunRecord(**(fields | changes))
 
 
+def write_predictions(folder, record):
+    """Write predictions of 30 samples, the first of which are right, as many as the accuracy says."""
+    right = round(30 * record.accuracy)
+    names = [f"{record.fold}/{row}" for row in range(30)]
+    predictions = [1] * right + [0] * (30 - right)
+    frame = pd.DataFrame({"sample_id": names, "label": 1, "prediction": predictions})
+    write_atomically(folder / f"{record.stem}.parquet", frame.to_parquet(index=False))
+
+
 @pytest.fixture
 def folders(tmp_path):
     """Return variant folders: one variant with density, one without, both baselines."""
@@ -54,6 +64,7 @@ def folders(tmp_path):
         ]
         for record in records:
             write_record(folder, record)
+            write_predictions(folder, record)
             if variant == "daam_v1":
                 density = np.arange(LAYERS, dtype=np.float64)[:, None] + np.zeros(FEATURES) + record.seed
                 buffer = io.BytesIO()

@@ -53,7 +53,7 @@ def test_every_table_is_written_in_three_formats_and_repeats_exactly(folders, tm
 
 def test_csv_keeps_full_precision(folders, tmp_path):
     write_tables(folders, tmp_path)
-    frames = make_tables(read_all(folders))
+    frames = make_tables(folders)
     for name, frame in frames.items():
         read = pd.read_csv(io.StringIO((tmp_path / f"{name}.csv").read_text()))
         pd.testing.assert_frame_equal(read, frame, check_dtype=False, rtol=0, atol=1e-12)
@@ -69,7 +69,7 @@ def test_latex_escapes_what_it_must_and_uses_booktabs(folders, tmp_path):
 
 
 def test_parameter_tables_by_hand(folders):
-    frames = make_tables(read_all(folders))
+    frames = make_tables(folders)
     counts = frames["parameter_counts"].set_index("variant")
     assert counts.loc["daam_v1", ["attention", "with_decoder", "with_classifier"]].tolist() == [
         16384,
