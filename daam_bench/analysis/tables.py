@@ -27,7 +27,7 @@ CAPTIONS = {
     "comparisons": "Each variant against the one of highest mean: difference in points of percent with its "
     "95 % interval; p of the corrected resampled t test over folds (seeds averaged; over seeds if there is "
     "one fold) after Holm's correction over all pairs; effect size (Cohen's d_z); the smallest difference "
-    "found with power 0.8; McNemar's exact test on the pooled predictions, after Holm's correction.",
+    "found with power 0.8 (none: more than 100 points); McNemar's exact test on pooled predictions.",
     "parameter_counts": "Trainable parameters: attention alone, with the convolutions, with the classifier.",
     "parameter_ranges": "Smallest and largest learned density parameters over all folds and seeds.",
 }
@@ -147,11 +147,19 @@ def _readable_comparisons(shown: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFr
     ranges = _ranges(frame, "low_percent", "high_percent", "+.1f")
     pairs = zip(frame["difference_percent"], ranges, strict=True)
     shown["Difference (points)"] = [f"{value:+.1f} ({interval})" for value, interval in pairs]
-    styles = {"p_holm": ".3f", "effect": "+.2f", "detectable_holm_percent": ".1f", "mcnemar_p_holm": ".3f"}
-    titles = ("p (Holm)", "Effect d_z", "Detectable (points)", "McNemar p (Holm)")
-    for (column, style), title in zip(styles.items(), titles, strict=True):
-        shown[title] = ["" if pd.isna(value) else f"{value:{style}}" for value in frame[column]]
+    shown["p (Holm)"] = _probabilities(frame["p_holm"])
+    shown["Effect d_z"] = ["" if pd.isna(value) else f"{value:+.2f}" for value in frame["effect"]]
+    # No two accuracies are further apart than 100 points: such a table cannot show any difference.
+    detectable = frame["detectable_holm_percent"]
+    shown["Detectable (points)"] = [
+        "" if pd.isna(value) else "none" if value > 100 else f"{value:.1f}" for value in detectable
+    ]
+    shown["McNemar p (Holm)"] = _probabilities(frame["mcnemar_p_holm"])
     return shown[frame["against_is_best"].to_numpy(bool)]
+
+
+def _probabilities(values: pd.Series) -> list[str]:
+    return ["" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}" for p in values]
 
 
 def write_tables(folders: Sequence[Path], out: Path) -> list[Path]:

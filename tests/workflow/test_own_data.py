@@ -1,0 +1,91 @@
+"""A user's own images, recordings and table become rows by YAML alone, in HDF5, one bad file among them."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import yaml
+from PIL import Image
+from workflow.test_workflow import ROOT, run
+
+from daam_bench.cache.reader import open_cache
+
+CLASSES = ("low", "high")
+
+
+@pytest.fixture
+def folder(tmp_path, real_resources, real_asset):
+    for name in ("dinov2-small-shaped", "whisper-tiny-en"):
+        real_asset(name)
+    for name in ("config.yaml", "profiles"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "resources").symlink_to(real_resources)
+    rng = np.random.default_rng(2)
+    for number in range(16):
+        label, speaker = CLASSES[number % 2], f"s{number // 4}"
+        picture = tmp_path / "images" / label / f"it's {number}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 100 + 155 * (number % 2), (9, 7, 3), dtype=np.uint8)).save(picture)
+        sound = tmp_path / "sounds" / label / f"{speaker}_{number}.wav"
+        sound.parent.mkdir(parents=True, exist_ok=True)
+        tone = np.sin(np.arange(3000 + 100 * number) * (0.05 + 0.2 * (number % 2)))
+        soundfile.write(sound, 0.3 * tone, 8000)
+    (tmp_path / "images" / "low" / "broken.png").write_bytes(b"\x89PNG no more")
+    texts = [f"review {n}: {'awful' if n % 2 else 'lovely'}" for n in range(24)]
+    table = pd.DataFrame({"review": texts, "stars": [1 + 4 * (n % 2) for n in range(24)]})
+    table.to_csv(tmp_path / "reviews.csv", index=False)
+    overlay = {
+        "datasets": {
+            "images": {
+                "kind": "class_folders",
+                "modality": "vision",
+                "path": "images",
+                "folds": {"rule": "stratified", "count": 2},
+            },
+            "sounds": {
+                "kind": "class_folders",
+                "modality": "speech",
+                "path": "sounds",
+                "group_pattern": r"^(s\d)_",
+            },
+            "reviews": {
+                "kind": "table",
+                "modality": "text",
+                "path": "reviews.csv",
+                "columns": {"content": "review", "label": "stars"},
+                "labels": {1: "good", 5: "bad"},
+                "folds": {"rule": "stratified", "count": 2},
+            },
+        },
+        "encoders": {
+            "dinov2": {"modality": "vision", "model": "resources/dinov2-small-shaped"},
+            "whisper": {"modality": "speech", "model": "resources/whisper-tiny-en"},
+        },
+        "experiments": [
+            {"dataset": dataset, "encoder": encoder, "variants": ["daam_v2"], "seeds": [0]}
+            for dataset, encoder in (("images", "dinov2"), ("sounds", "whisper"), ("reviews", "minilm-l6"))
+        ],
+        "cache": {"format": "hdf5"},
+        "training": {"epochs": 1, "decoder_channels": 8, "inner_fraction": 0.3},
+    }
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(overlay))
+    return tmp_path
+
+
+def test_each_is_a_row_and_the_bad_file_is_reported(folder):
+    done = run(folder, "report")
+    assert done.returncode == 0, done.stderr
+    summary = pd.read_csv(folder / "results/tables/accuracy_summary.csv")
+    trained = summary[summary["kind"] == "attention"]
+    assert list(trained["dataset"]) == ["images", "reviews", "sounds"]
+    assert list(trained["folds"]) == [2, 2, 4]
+    images = open_cache(folder / "results/embeddings/images/dinov2")
+    assert images.path.suffix == ".h5"
+    assert list(images.quarantined) == ["low/broken.png"]
+    page = (folder / "results/report.html").read_text()
+    assert "low/broken.png: image cannot be read" in page
+    records = folder / "results/runs/images/dinov2/daam_v2"
+    sizes = [json.loads((records / f"fold{f}_seed0.json").read_text())["validation_samples"] for f in (0, 1)]
+    assert sum(sizes) == 16
