@@ -32,7 +32,7 @@ from daam_bench.training.folds import Fold, Rows, deal_folds, hold_out
 from daam_bench.training.loop import Split, train_replica
 from daam_bench.training.names import BASELINES
 
-_ROOMS = ("heads", "training", "config.py")
+_ROOMS = ("heads", "training")
 
 
 class TrainingSpec(BaseModel):

@@ -1,0 +1,32 @@
+"""The configuration: one typed model of `config.yaml` and its overlays, unknown keys refused.
+
+What to compute lives here; threads, memory and folders do not. Imports neither torch nor transformers.
+"""
+
+from daam_bench.config.cache import CacheConfig
+from daam_bench.config.dataset import Columns, DatasetConfig, FoldRule, Modality
+from daam_bench.config.encoder import EncoderConfig
+from daam_bench.config.load import load_config, parse_config, training_of
+from daam_bench.config.protocol import PROTOCOLS, Protocol, ShortClips
+from daam_bench.config.section import REVISION
+from daam_bench.config.training import TrainingConfig
+from daam_bench.config.whole import Config, Experiment
+
+__all__ = [
+    "PROTOCOLS",
+    "REVISION",
+    "CacheConfig",
+    "Columns",
+    "Config",
+    "DatasetConfig",
+    "EncoderConfig",
+    "Experiment",
+    "FoldRule",
+    "Modality",
+    "Protocol",
+    "ShortClips",
+    "TrainingConfig",
+    "load_config",
+    "parse_config",
+    "training_of",
+]

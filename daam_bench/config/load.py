@@ -1,0 +1,72 @@
+"""From YAML to the typed configuration; every problem is named with its key and the nearest valid one."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from daam_bench.config.training import TrainingConfig
+from daam_bench.config.whole import Config, Experiment
+from daam_bench.errors import ConfigError, unknown_name
+
+
+def parse_config(data: object, where: str = "config.yaml") -> Config:
+    """Return the typed configuration of plain data.
+
+    Raises:
+        ConfigError: naming each key that is unknown, missing or out of range, and the nearest valid key.
+    """
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise _explain(error, where) from None
+
+
+def load_config(path: str | Path) -> Config:
+    """Read and check one configuration file.
+
+    Raises:
+        ConfigError: if the file is missing, is not YAML, or does not fit the model.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read ({error})", where=path) from None
+    try:
+        return parse_config(yaml.safe_load(text), str(path))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"is not valid YAML ({error})", where=path) from None
+
+
+def training_of(config: Config, experiment: Experiment) -> TrainingConfig:
+    """Return the training settings of an experiment: its own over the common ones."""
+    merged = config.training.model_dump() | experiment.training
+    try:
+        return TrainingConfig.model_validate(merged)
+    except ValidationError as error:
+        place = f"experiments ({experiment.dataset} x {experiment.encoder}).training"
+        raise _explain(error, place, TrainingConfig) from None
+
+
+def _explain(error: ValidationError, where: str, model: type[BaseModel] = Config) -> ConfigError:
+    problems = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"]) or "top level"
+        if item["type"] == "extra_forbidden":
+            siblings = _keys_at(model, item["loc"][:-1])
+            problems.append(str(unknown_name("key", str(item["loc"][-1]), siblings, place)))
+        else:
+            found = "" if item["type"] == "missing" else f" (found {str(item['input'])[:80]!r})"
+            problems.append(f"{place}: {item['msg']}{found}")
+    return ConfigError("is not valid:\n  " + "\n  ".join(problems), where=where)
+
+
+def _keys_at(model: Any, path: tuple[int | str, ...]) -> list[str]:
+    """Return the field names that are valid at a place of the configuration."""
+    for part in path:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            model = model.model_fields[str(part)].annotation
+        else:  # a mapping or list: go on with what it holds
+            model = get_args(model)[-1]
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

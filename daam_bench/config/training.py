@@ -1,0 +1,32 @@
+"""How one replica is trained."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from daam_bench.config.section import Section
+
+
+class TrainingConfig(Section):
+    """How one replica (variant x fold x seed) is trained (paper section 4)."""
+
+    epochs: int = Field(35, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(1e-4, gt=0)
+    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    focal_gamma: float = Field(2.5, ge=0)
+    focal_alpha: float = Field(0.25, gt=0)
+    precision: Literal["float32", "bfloat16"] = Field(
+        "bfloat16", description="bfloat16: automatic mixed precision; float32: full precision throughout"
+    )
+    decoder_channels: int = Field(512, ge=1, description="channels between the decoder's two convolutions")
+    density_heads: int | None = Field(
+        None,
+        ge=1,
+        description="heads of density attention over the layers, except DAAMv2's one; by default 8 where it "
+        "can, else the largest divisor up to 8 of the number of layers that leaves two layers a head",
+    )
+    inner_fraction: float = Field(
+        0.1, gt=0, lt=1, description="part of the training split that chooses the epoch when select: inner"
+    )
+    lora_plus_ratio: float = Field(2.828, gt=0, description="LoRA+: learning rate of B / learning rate of A")
