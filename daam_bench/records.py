@@ -23,15 +23,15 @@ FINISHED = "finished.json"
 
 
 class EpochRecord(BaseModel):
-    """Losses and accuracies of one epoch; accuracies are shares in [0, 1]."""
+    """Losses and scores of one epoch; scores are in [0, 1], of the record's metric."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epoch: int = Field(ge=1)
     learning_rate: float
     train_loss: float
-    validation_accuracy: float
-    inner_accuracy: float | None = Field(None, description="on the held-out part of the training split")
+    validation_score: float
+    inner_score: float | None = Field(None, description="on the held-out part of the training split")
 
 
 class RunRecord(BaseModel):
@@ -47,8 +47,9 @@ class RunRecord(BaseModel):
     fold: int = Field(ge=0)
     fold_name: str = Field(description="the group or split that validates, for example a source's name")
     seed: int
-    accuracy: float = Field(ge=0, le=1, description="of the selected epoch, on the validation samples")
-    majority_accuracy: float = Field(ge=0, le=1, description="of the training split's most frequent class")
+    metric: str = Field(description="accuracy, balanced_accuracy or macro_f1")
+    score: float = Field(ge=0, le=1, description="of the selected epoch, on the validation samples")
+    majority_score: float = Field(ge=0, le=1, description="of the training split's most frequent class")
     train_samples: int
     validation_samples: int
     selected_epoch: int | None = None

@@ -38,7 +38,7 @@ def read_all(folders: Sequence[Path]) -> list[RunRecord]:
 
 
 def replica_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
-    """Return one row a replica; accuracies in percent."""
+    """Return one row a replica; scores in percent."""
     return pd.DataFrame(
         {
             "dataset": r.dataset,
@@ -48,8 +48,9 @@ def replica_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
             "fold": r.fold,
             "fold_name": r.fold_name,
             "seed": r.seed,
-            "accuracy_percent": 100 * r.accuracy,
-            "majority_percent": 100 * r.majority_accuracy,
+            "metric": r.metric,
+            "score_percent": 100 * r.score,
+            "majority_percent": 100 * r.majority_score,
             "train_samples": r.train_samples,
             "validation_samples": r.validation_samples,
             "selected_epoch": r.selected_epoch,
@@ -92,18 +93,19 @@ def summary_frame(replicas: pd.DataFrame) -> pd.DataFrame:
     for dataset, encoder, cache in caches_of(replicas):
         best = best_group(compare_replicas(cache))
         for variant, part in cache.groupby("variant", sort=False):
-            accuracies = part["accuracy_percent"].to_numpy()
-            low, high = interval(accuracies)
+            scores = part["score_percent"].to_numpy()
+            low, high = interval(scores)
             row: dict[str, Any] = {
                 "dataset": dataset,
                 "encoder": encoder,
                 "variant": variant,
                 "title": title_of(str(variant)),
                 "kind": part["kind"].iloc[0],
+                "metric": part["metric"].iloc[0],
                 "folds": part["fold"].nunique(),
                 "seeds": part["seed"].nunique(),
-                "mean_percent": accuracies.mean(),
-                "std_percent": accuracies.std(),
+                "mean_percent": scores.mean(),
+                "std_percent": scores.std(),
                 "low_percent": low,
                 "high_percent": high,
                 "significantly_best": variant in best,
@@ -117,9 +119,9 @@ def _gain(baseline: str, part: pd.DataFrame, cache: pd.DataFrame) -> dict[str, f
     if baseline == "majority":
         reference = part["majority_percent"]
     else:
-        scores = cache[cache["variant"] == baseline].set_index("fold")["accuracy_percent"]
+        scores = cache[cache["variant"] == baseline].set_index("fold")["score_percent"]
         reference = part["fold"].map(scores)
-    gains = (part["accuracy_percent"] - reference).to_numpy()
+    gains = (part["score_percent"] - reference).to_numpy()
     low, high = interval(gains)
     name = f"gain_over_{baseline}"
     return {name: gains.mean(), f"{name}_low": low, f"{name}_high": high}

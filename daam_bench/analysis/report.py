@@ -141,7 +141,7 @@ def _choices(records: Sequence[RunRecord]) -> pd.DataFrame:
             "Baseline": title_of(r.variant),
             "Fold": r.fold_name,
             "Chosen": r.note,
-            "Accuracy (%)": f"{100 * r.accuracy:.1f}",
+            "Score (%)": f"{100 * r.score:.1f}",
         }
         for r in records
         if r.kind == "baseline"

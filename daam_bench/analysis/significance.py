@@ -30,9 +30,7 @@ def paired_units(replicas: pd.DataFrame) -> pd.DataFrame:
     Args:
         replicas: rows of `aggregate.replica_frame` of the variants of one cache.
     """
-    wide = replicas.pivot_table(
-        index=["fold", "seed"], columns="variant", values="accuracy_percent", sort=False
-    )
+    wide = replicas.pivot_table(index=["fold", "seed"], columns="variant", values="score_percent", sort=False)
     shared = wide.dropna()
     return shared.groupby("fold").mean() if unit_of(shared.index) == "folds" else shared.droplevel("fold")
 

@@ -36,7 +36,7 @@ CAPTIONS = {
 def accuracy_per_fold(records: Sequence[RunRecord]) -> pd.DataFrame:
     """Return one row a variant and fold: mean and population standard deviation over seeds."""
     grouped = replica_frame(records).groupby([*CACHE, "variant", "fold", "fold_name"], sort=False)
-    frame = grouped["accuracy_percent"].agg(
+    frame = grouped["score_percent"].agg(
         mean_percent="mean", std_percent=lambda values: values.std(ddof=0), seeds="count"
     )
     return frame.reset_index()

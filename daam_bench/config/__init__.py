@@ -9,7 +9,7 @@ from daam_bench.config.encoder import EncoderConfig
 from daam_bench.config.load import load_config, parse_config, training_of
 from daam_bench.config.protocol import PROTOCOLS, Protocol, ShortClips
 from daam_bench.config.section import REVISION
-from daam_bench.config.training import TrainingConfig
+from daam_bench.config.training import Metric, TrainingConfig
 from daam_bench.config.whole import Config, Experiment
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "EncoderConfig",
     "Experiment",
     "FoldRule",
+    "Metric",
     "Modality",
     "Protocol",
     "ShortClips",

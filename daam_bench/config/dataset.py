@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from daam_bench.config.section import REVISION, AsText, Name, Section
+from daam_bench.config.training import Loss, Metric
 
 Modality = Literal["text", "speech", "vision"]
 
@@ -73,6 +74,10 @@ class DatasetConfig(Section):
         False, description="go on although samples of equal content, or of one group, are in two splits"
     )
     folds: FoldRule = FoldRule()
+    metric: Metric | None = Field(
+        None, description="what its results are scored by; by default training.metric"
+    )
+    loss: Loss | None = Field(None, description="by default training.loss")
     samples_per_group: int | None = Field(
         None, ge=1, description="keep only this many samples of each group, drawn with class shares kept"
     )

@@ -40,8 +40,10 @@ def load_config(path: str | Path) -> Config:
 
 
 def training_of(config: Config, experiment: Experiment) -> TrainingConfig:
-    """Return the training settings of an experiment: its own over the common ones."""
-    merged = config.training.model_dump() | experiment.training
+    """Return the training settings of an experiment: its own over its dataset's over the common ones."""
+    dataset = config.datasets[experiment.dataset]
+    own = {key: value for key in ("loss", "metric") if (value := getattr(dataset, key)) is not None}
+    merged = config.training.model_dump() | own | experiment.training
     try:
         return TrainingConfig.model_validate(merged)
     except ValidationError as error:

@@ -100,7 +100,7 @@ class Protocol(Section):
     weight_decay: float = Field(ge=0, description="D4: weight decay of the optimiser")
     schedule: Literal["constant", "plateau"] = Field(
         description="D5: plateau: learning rate / 10 after more than 10 epochs in a row without a better "
-        "accuracy (by a ten-thousandth of the best) on the samples that `select` looks at, the validation "
+        "score (by a ten-thousandth of the best) on the samples that `select` looks at, the validation "
         "samples unless it is inner; the paper states no schedule"
     )
     select: Literal["inner", "last", "best_validation"] = Field(

@@ -6,6 +6,9 @@ from pydantic import Field
 
 from daam_bench.config.section import Section
 
+Loss = Literal["cross_entropy", "focal"]
+Metric = Literal["accuracy", "balanced_accuracy", "macro_f1"]
+
 
 class TrainingConfig(Section):
     """How one replica (variant x fold x seed) is trained (paper section 4)."""
@@ -13,7 +16,11 @@ class TrainingConfig(Section):
     epochs: int = Field(35, ge=1)
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(1e-4, gt=0)
-    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    loss: Loss = Field("cross_entropy", description="a dataset's own loss goes before this one")
+    metric: Metric = Field(
+        "accuracy",
+        description="what results are scored by, and epochs chosen by; a dataset's own goes before it",
+    )
     focal_gamma: float = Field(2.5, ge=0)
     focal_alpha: float = Field(0.25, gt=0)
     precision: Literal["float32", "bfloat16"] = Field(

@@ -8,7 +8,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from daam_bench.training.folds import Fold, Rows, hold_out
+from daam_bench.config import Metric
+from daam_bench.training.folds import Fold, Rows
+from daam_bench.training.metrics import score
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ def predict_majority(labels: Rows, fold: Fold) -> BaselineOutcome:
 
 
 def predict_best_single_layer(
-    embeddings: npt.NDArray[np.floating], labels: Rows, fold: Fold, fraction: float, seed: int
+    embeddings: npt.NDArray[np.floating], labels: Rows, fold: Fold, inner: tuple[Rows, Rows], metric: Metric
 ) -> BaselineOutcome:
     """Logistic regression on one layer, chosen on a held-out part of the training split.
 
@@ -35,16 +37,14 @@ def predict_best_single_layer(
         embeddings: the whole cache, [sample, layer, feature].
         labels: class index of each sample.
         fold: its training rows choose the layer and fit, its validation rows are predicted.
-        fraction: share of the training rows held out to choose the layer.
-        seed: of that division.
+        inner: the training rows divided in two: the layer is fitted on the first part, chosen on the second.
+        metric: what the layer is chosen by.
     """
-    fitted, held_out = hold_out(fold.train, labels, fraction, seed)
-    scores = [
-        _logistic_regression(embeddings[fitted, layer], labels[fitted]).score(
-            embeddings[held_out, layer], labels[held_out]
-        )
-        for layer in range(embeddings.shape[1])
-    ]
+    fitted, held_out = inner
+    scores = []
+    for layer in range(embeddings.shape[1]):
+        model = _logistic_regression(embeddings[fitted, layer], labels[fitted])
+        scores.append(score(metric, labels[held_out], model.predict(embeddings[held_out, layer])))
     best = int(np.argmax(scores))
     model = _logistic_regression(embeddings[fold.train, best], labels[fold.train])
     return BaselineOutcome(model.predict(embeddings[fold.validation, best]), f"layer {best + 1}")

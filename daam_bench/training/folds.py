@@ -1,10 +1,18 @@
-"""Deal samples to folds, and hold out a part of a training split to choose the epoch."""
+"""Deal samples to folds, and hold out a part of a training split to choose the epoch.
 
+Samples of equal content always stay together, so that none is trained on and scored on at once.
+"""
+
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import StratifiedKFold, train_test_split
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 from daam_bench.config import FoldRule
 from daam_bench.errors import DataError
@@ -22,18 +30,38 @@ class Fold:
     validation: Rows
 
 
-def deal_folds(labels: Rows, groups: list[str], splits: list[str], rule: FoldRule) -> list[Fold]:
+def units_of(contents: Sequence[str], groups: Sequence[str] | None = None) -> Rows:
+    """Return the number of the unit that each sample belongs to, [sample]; units are never divided.
+
+    Args:
+        contents: hash of each sample's content; equal contents are one unit.
+        groups: group of each sample; a group is one unit, and groups that share a content are one.
+    """
+    content, names = pd.factorize(np.asarray(contents, dtype=object))
+    if groups is None:
+        return np.asarray(content, dtype=np.int64)
+    group = pd.factorize(np.asarray(groups, dtype=object))[0] + len(names)
+    size = int(group.max(initial=0)) + 1
+    edges = coo_array((np.ones(len(content)), (content, group)), shape=(size, size))
+    parts: Rows = connected_components(edges, directed=False)[1].astype(np.int64)
+    return parts[content]
+
+
+def deal_folds(
+    labels: Rows, groups: list[str], splits: list[str], contents: list[str], rule: FoldRule
+) -> list[Fold]:
     """Return the folds of a rule.
 
     Args:
         labels: class index of each sample, [sample].
         groups: group of each sample; leave_one_group_out validates on each in alphabetical order.
         splits: `train` or `validation` for each sample, used by split_column; other values take no part.
+        contents: hash of each sample's content; the stratified rules keep equal ones together.
         rule: how to deal.
 
     Raises:
         DataError: if the samples cannot be dealt by the rule (fewer than two groups, an empty split, a
-            class with fewer samples than folds).
+            class with fewer samples, or too few groups, for the number of folds).
     """
     if rule.rule == "leave_one_group_out":
         names = sorted(set(groups))
@@ -49,23 +77,56 @@ def deal_folds(labels: Rows, groups: list[str], splits: list[str], rule: FoldRul
     smallest = int(np.unique(labels, return_counts=True)[1].min())
     if smallest < rule.count:
         raise DataError(f"{rule.count} stratified folds need as many samples per class", found=smallest)
-    dealer = StratifiedKFold(rule.count, shuffle=True, random_state=rule.seed)
-    dealt = enumerate(dealer.split(labels, labels))
+    units = units_of(contents, groups if rule.rule == "stratified_by_group" else None)
+    if len(np.unique(units)) < rule.count:
+        what = "groups" if rule.rule == "stratified_by_group" else "different samples"
+        raise DataError(
+            f"{rule.count} folds need at least as many {what}",
+            found=len(np.unique(units)),
+            remedy="Lower folds.count, or take another folds.rule.",
+        )
+    dealt = enumerate(_deal(labels, units, rule.count, rule.seed))
     return [Fold(i, f"part {i + 1}", train, validation) for i, (train, validation) in dealt]
 
 
-def hold_out(train: Rows, labels: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
-    """Split training rows into (fitted, held out), class shares kept, both ascending.
+def _deal(labels: Rows, units: Rows, count: int, seed: int) -> list[tuple[Rows, Rows]]:
+    """Deal whole units to parts of class shares as equal as the units allow."""
+    if len(np.unique(units)) == len(units):
+        return list(StratifiedKFold(count, shuffle=True, random_state=seed).split(labels, labels))
+    with warnings.catch_warnings():
+        # Large units can leave a class out of a part; there is nothing to be done about it.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        dealer = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+        return list(dealer.split(labels, labels, units))
+
+
+def hold_out(
+    train: Rows, labels: Rows, groups: list[str], contents: list[str], fraction: float, seed: int
+) -> tuple[Rows, Rows]:
+    """Split training rows into (fitted, held out), both ascending.
+
+    Whole groups are held out where the training rows have several and every class remains in the fitted
+    part: a model that is scored on a new speaker or source is chosen on one. Otherwise single samples are
+    held out with class shares kept. With few groups the held-out part is larger than `fraction`.
 
     Args:
         train: row numbers of the training split.
         labels: class index of every sample of the dataset, [sample].
+        groups: group of every sample of the dataset.
+        contents: hash of every sample's content; equal ones stay together.
         fraction: share to hold out, in (0, 1).
         seed: equal seeds give equal parts.
 
     Raises:
         DataError: if the training split is too small to be divided with every class in both parts.
     """
+    kept = [contents[row] for row in train]
+    for units in (units_of(kept, [groups[row] for row in train]), units_of(kept)):
+        count = min(round(1 / fraction), len(np.unique(units)))
+        if count > 1 and len(np.unique(units)) < len(train):
+            fitted, held_out = _deal(labels[train], units, count, seed)[0]
+            if len(held_out) and np.isin(labels[train], labels[train[fitted]]).all():
+                return train[fitted], train[held_out]
     try:
         fitted, held_out = train_test_split(
             train, test_size=fraction, stratify=labels[train], random_state=seed

@@ -17,6 +17,7 @@ from daam_bench.heads.model import AttentionClassifier
 from daam_bench.records import EpochRecord
 from daam_bench.training.folds import Rows
 from daam_bench.training.losses import loss_of
+from daam_bench.training.metrics import score
 
 _EVALUATION_BATCH = 512
 
@@ -66,7 +67,7 @@ def train_replica(
     optimizer = build_optimizer(model, training, protocol, lora_plus)
     plateau = build_schedule(optimizer, protocol)
     epochs: list[EpochRecord] = []
-    best, best_score, best_state = 0, -1.0, model.state_dict()
+    best, best_rank, best_state = 0, -1.0, model.state_dict()
     for epoch in range(1, training.epochs + 1):
         learning_rate = optimizer.param_groups[0]["lr"]
         model.train()
@@ -84,17 +85,17 @@ def train_replica(
             epoch=epoch,
             learning_rate=learning_rate,
             train_loss=float(total) / len(split.fitted),
-            validation_accuracy=_accuracy(model, embeddings, labels, split.validation, training),
+            validation_score=_score(model, embeddings, labels, split.validation, training),
         )
         if split.held_out is not None:
-            inner = _accuracy(model, embeddings, labels, split.held_out, training)
-            record = record.model_copy(update={"inner_accuracy": inner})
+            inner = _score(model, embeddings, labels, split.held_out, training)
+            record = record.model_copy(update={"inner_score": inner})
         epochs.append(record)
-        score = selection_score(record, protocol)
+        rank = selection_score(record, protocol)
         if plateau is not None:
-            plateau.step(watched_accuracy(record, protocol))
-        if score > best_score:
-            best, best_score, best_state = epoch, score, copy.deepcopy(model.state_dict())
+            plateau.step(watched_score(record, protocol))
+        if rank > best_rank:
+            best, best_rank, best_state = epoch, rank, copy.deepcopy(model.state_dict())
     model.load_state_dict(best_state)
     predictions = predict(model, embeddings, split.validation, training).argmax(dim=1).cpu()
     return Outcome(model, epochs, best, predictions)
@@ -102,20 +103,20 @@ def train_replica(
 
 def selection_score(record: EpochRecord, protocol: Protocol) -> float:
     """Return what the protocol (D6) ranks an epoch by; the first of equal epochs wins."""
-    return float(record.epoch) if protocol.select == "last" else watched_accuracy(record, protocol)
+    return float(record.epoch) if protocol.select == "last" else watched_score(record, protocol)
 
 
-def watched_accuracy(record: EpochRecord, protocol: Protocol) -> float:
-    """Return the accuracy on the samples that the protocol may look at in training: inner, or validation."""
-    if protocol.select == "inner" and record.inner_accuracy is not None:
-        return record.inner_accuracy
-    return record.validation_accuracy
+def watched_score(record: EpochRecord, protocol: Protocol) -> float:
+    """Return the score on the samples that the protocol may look at in training: inner, or validation."""
+    if protocol.select == "inner" and record.inner_score is not None:
+        return record.inner_score
+    return record.validation_score
 
 
 def build_schedule(optimizer: torch.optim.Optimizer, protocol: Protocol) -> ReduceLROnPlateau | None:
-    """Return the protocol's schedule (D5), to be stepped with an accuracy after each epoch; None if constant.
+    """Return the protocol's schedule (D5), to be stepped with a score after each epoch; None if constant.
 
-    Every learning rate is divided by 10 after the 11th epoch in a row whose accuracy is not above 1.0001
+    Every learning rate is divided by 10 after the 11th epoch in a row whose score is not above 1.0001
     times the best one so far; the count then starts again. Ten such epochs are borne (torch's `patience`).
     """
     if protocol.schedule == "constant":
@@ -158,15 +159,15 @@ def predict(
         return torch.cat([model(embeddings[part]).float() for part in parts])
 
 
-def _accuracy(
+def _score(
     model: nn.Module,
     embeddings: Float[Tensor, "sample layer feature"],
     labels: Int[Tensor, " sample"],
     rows: Rows,
     training: TrainingConfig,
 ) -> float:
-    correct = predict(model, embeddings, rows, training).argmax(dim=1) == labels[rows]
-    return float(correct.float().mean())
+    predictions = predict(model, embeddings, rows, training).argmax(dim=1)
+    return score(training.metric, labels[rows].cpu().numpy(), predictions.cpu().numpy())
 
 
 def _batches(rows: Rows, size: int, seed: tuple[int, ...], epoch: int) -> Iterator[Tensor]:

@@ -30,6 +30,7 @@ from daam_bench.records import RunRecord, read_record, write_atomically, write_f
 from daam_bench.training.baselines import predict_best_single_layer, predict_majority
 from daam_bench.training.folds import Fold, Rows, deal_folds, hold_out
 from daam_bench.training.loop import Split, train_replica
+from daam_bench.training.metrics import score
 from daam_bench.training.names import BASELINES
 
 _ROOMS = ("heads", "training")
@@ -59,6 +60,8 @@ class Bench:
     folds: list[Fold]
     device: torch.device
     usable: Rows
+    groups: list[str]
+    contents: list[str]
 
 
 def run_job(spec: TrainingSpec, cache_path: Path, folder: Path, progress: Progress) -> None:
@@ -94,10 +97,12 @@ def _open_bench(path: Path, rule: FoldRule) -> Bench:
     values = cache.load()
     usable = np.flatnonzero(np.isfinite(values).all(axis=(1, 2)))
     labels = np.asarray(cache.layout.labels, dtype=np.int64)[usable]
-    groups, splits = ([names[i] for i in usable] for names in (cache.layout.groups, cache.layout.splits))
-    folds = deal_folds(labels, groups, splits, rule)
+    layout = cache.layout
+    columns = (layout.groups, layout.splits, layout.contents)
+    groups, splits, contents = ([names[i] for i in usable] for names in columns)
+    folds = deal_folds(labels, groups, splits, contents, rule)
     embeddings = torch.from_numpy(values[usable].astype(np.float32)).to(device)
-    return Bench(cache, embeddings, labels, folds, device, usable)
+    return Bench(cache, embeddings, labels, folds, device, usable, groups, contents)
 
 
 def _key(spec: TrainingSpec, bench: Bench, fold: Fold, seed: int) -> str:
@@ -123,7 +128,7 @@ def _run_one(spec: TrainingSpec, bench: Bench, fold: Fold, seed: int, folder: Pa
     wall, cpu = perf_counter(), process_time()
     compute = _score_baseline if spec.variant in BASELINES else _train_variant
     predictions, details = compute(spec, bench, fold, seed, folder)
-    validation = bench.labels[fold.validation]
+    validation, metric = bench.labels[fold.validation], spec.training.metric
     record = RunRecord(
         key=_key(spec, bench, fold, seed),
         dataset=spec.dataset,
@@ -132,8 +137,9 @@ def _run_one(spec: TrainingSpec, bench: Bench, fold: Fold, seed: int, folder: Pa
         fold=fold.index,
         fold_name=fold.name,
         seed=seed,
-        accuracy=float(np.mean(predictions == validation)),
-        majority_accuracy=float(np.mean(predict_majority(bench.labels, fold).predictions == validation)),
+        metric=metric,
+        score=score(metric, validation, predictions),
+        majority_score=score(metric, validation, predict_majority(bench.labels, fold).predictions),
         train_samples=len(fold.train),
         validation_samples=len(fold.validation),
         cache_identity=bench.cache.identity.digest,
@@ -161,9 +167,14 @@ def _score_baseline(
         found = predict_majority(bench.labels, fold)
     else:
         embeddings = bench.embeddings.cpu().numpy()
-        fraction = spec.training.inner_fraction
-        found = predict_best_single_layer(embeddings, bench.labels, fold, fraction, seed)
+        inner = _hold_out(spec, bench, fold, seed)
+        found = predict_best_single_layer(embeddings, bench.labels, fold, inner, spec.training.metric)
     return found.predictions, {"kind": "baseline", "note": found.note}
+
+
+def _hold_out(spec: TrainingSpec, bench: Bench, fold: Fold, seed: int) -> tuple[Rows, Rows]:
+    fraction = spec.training.inner_fraction
+    return hold_out(fold.train, bench.labels, bench.groups, bench.contents, fraction, seed)
 
 
 def _train_variant(
@@ -171,7 +182,7 @@ def _train_variant(
 ) -> tuple[Rows, dict[str, Any]]:
     split = Split(fold.train, None, fold.validation)
     if spec.protocol.select == "inner":
-        fitted, held_out = hold_out(fold.train, bench.labels, spec.training.inner_fraction, seed)
+        fitted, held_out = _hold_out(spec, bench, fold, seed)
         split = Split(fitted, held_out, fold.validation)
     classes = len(bench.cache.class_names)
     torch.manual_seed(seed)

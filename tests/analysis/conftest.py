@@ -21,8 +21,9 @@ def make_record(variant, fold, seed, accuracy, **changes):
         "fold": fold,
         "fold_name": f"source {fold}",
         "seed": seed,
-        "accuracy": accuracy,
-        "majority_accuracy": 0.2 + 0.1 * fold,
+        "metric": "accuracy",
+        "score": accuracy,
+        "majority_score": 0.2 + 0.1 * fold,
         "train_samples": 70,
         "validation_samples": 30,
         "selected_epoch": 2,
@@ -41,7 +42,7 @@ def make_record(variant, fold, seed, accuracy, **changes):
 
 def write_predictions(folder, record):
     """Write predictions of 30 samples, the first of which are right, as many as the accuracy says."""
-    right = round(30 * record.accuracy)
+    right = round(30 * record.score)
     names = [f"{record.fold}/{row}" for row in range(30)]
     predictions = [1] * right + [0] * (30 - right)
     frame = pd.DataFrame({"sample_id": names, "label": 1, "prediction": predictions})

@@ -23,7 +23,7 @@ from daam_bench.errors import RecordError
 def replicas(accuracies, train=70, validation=30):
     """Return replicas of {variant: [fold][seed]}."""
     rows = [
-        {"variant": v, "kind": "attention", "fold": f, "seed": s, "accuracy_percent": value}
+        {"variant": v, "kind": "attention", "fold": f, "seed": s, "score_percent": value}
         | {"train_samples": train, "validation_samples": validation}
         for v, folds in accuracies.items()
         for f, seeds in enumerate(folds)

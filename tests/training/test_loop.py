@@ -23,7 +23,8 @@ def task(samples=120):
 def train(select="inner", epochs=3, seed=0, variant="daam_v1", **switches):
     embeddings, labels = task()
     rows = np.arange(100)
-    fitted, held_out = hold_out(rows, labels.numpy(), 0.2, 0)
+    names = [str(row) for row in range(len(labels))]
+    fitted, held_out = hold_out(rows, labels.numpy(), names, names, 0.2, 0)
     split = Split(fitted, held_out if select == "inner" else None, np.arange(100, 120))
     protocol = Protocol.model_validate({"select": select, "weight_decay": 0.0, **switches})
     training = TrainingConfig(
@@ -37,7 +38,7 @@ def train(select="inner", epochs=3, seed=0, variant="daam_v1", **switches):
 def test_training_learns():
     outcome, _, _ = train(epochs=25)
     assert outcome.epochs[-1].train_loss < 0.5 * outcome.epochs[0].train_loss
-    assert max(e.validation_accuracy for e in outcome.epochs) > 0.6
+    assert max(e.validation_score for e in outcome.epochs) > 0.6
 
 
 def test_equal_seeds_give_equal_replicas_and_others_differ():
@@ -50,10 +51,10 @@ def test_equal_seeds_give_equal_replicas_and_others_differ():
 
 def test_predictions_are_those_of_the_selected_epoch():
     outcome, _, labels = train(epochs=7)
-    inner = [e.inner_accuracy for e in outcome.epochs]
+    inner = [e.inner_score for e in outcome.epochs]
     assert outcome.selected_epoch == 1 + inner.index(max(inner))
     accuracy = (outcome.predictions == labels[100:120]).double().mean()
-    assert accuracy == pytest.approx(outcome.epochs[outcome.selected_epoch - 1].validation_accuracy)
+    assert accuracy == pytest.approx(outcome.epochs[outcome.selected_epoch - 1].validation_score)
 
 
 def test_last_selects_the_last_epoch():
@@ -62,7 +63,7 @@ def test_last_selects_the_last_epoch():
 
 @pytest.mark.parametrize(("select", "score"), [("inner", 0.2), ("last", 7.0), ("best_validation", 0.9)])
 def test_selection_score(select, score):
-    record = EpochRecord(epoch=7, learning_rate=1, train_loss=1, validation_accuracy=0.9, inner_accuracy=0.2)
+    record = EpochRecord(epoch=7, learning_rate=1, train_loss=1, validation_score=0.9, inner_score=0.2)
     assert selection_score(record, Protocol.model_validate({"select": select})) == score
 
 

@@ -19,7 +19,7 @@ from daam_bench.training.loop import (
     predict,
     selection_score,
     train_replica,
-    watched_accuracy,
+    watched_score,
 )
 from daam_bench.training.losses import focal_loss
 
@@ -189,14 +189,14 @@ def test_d5_the_eleventh_epoch_without_a_better_accuracy_divides_the_rate_by_ten
 
 
 def test_d5_and_d6_look_at_the_same_samples() -> None:
-    record = EpochRecord(epoch=3, learning_rate=1, train_loss=1, validation_accuracy=0.9, inner_accuracy=0.2)
-    watched = {s: watched_accuracy(record, protocol(select=s)) for s in ("inner", "last", "best_validation")}
+    record = EpochRecord(epoch=3, learning_rate=1, train_loss=1, validation_score=0.9, inner_score=0.2)
+    watched = {s: watched_score(record, protocol(select=s)) for s in ("inner", "last", "best_validation")}
     assert watched == {"inner": 0.2, "last": 0.9, "best_validation": 0.9}
     ranked = {s: selection_score(record, protocol(select=s)) for s in watched}
     assert ranked == {"inner": 0.2, "last": 3.0, "best_validation": 0.9}
 
 
-def test_d6_the_published_choice_reports_the_highest_validation_accuracy() -> None:
+def test_d6_the_published_choice_reports_the_highest_validation_score() -> None:
     x = sample(60, LAYERS, FEATURES)
     labels = x[:, 2, :CLASSES].argmax(dim=1)
     split = Split(np.arange(40), None, np.arange(40, 60))
@@ -207,8 +207,8 @@ def test_d6_the_published_choice_reports_the_highest_validation_accuracy() -> No
         torch.manual_seed(0)
         model = build_model("daam_v2", LAYERS, FEATURES, CLASSES, switches, decoder_channels=5)
         outcomes[select] = train_replica(model, x, labels, split, training, switches, (0, 0))
-    curve = [epoch.validation_accuracy for epoch in outcomes["last"].epochs]
-    assert curve == [epoch.validation_accuracy for epoch in outcomes["best_validation"].epochs]
+    curve = [epoch.validation_score for epoch in outcomes["last"].epochs]
+    assert curve == [epoch.validation_score for epoch in outcomes["best_validation"].epochs]
     for select, epoch in (("last", 6), ("best_validation", 1 + curve.index(max(curve)))):
         assert outcomes[select].selected_epoch == epoch
         accuracy = (outcomes[select].predictions == labels[40:]).double().mean()

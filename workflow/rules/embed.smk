@@ -22,7 +22,7 @@ rule list_samples:
         "results/benchmarks/list_samples/{dataset}.tsv"
     params:
         spec=lambda wildcards: PLAN.datasets[wildcards.dataset].model_dump_json(
-            exclude={"folds", "accept_leakage"}
+            exclude={"folds", "accept_leakage", "metric", "loss"}
         ),
         source=source_fingerprint("datasets"),
     message:
