@@ -27,11 +27,12 @@ from daam_bench.cache.writer import CacheWriter
 from daam_bench.config import CacheConfig, DatasetConfig, EncoderConfig
 from daam_bench.datasets.listing import list_samples
 from daam_bench.encoders.base import load_encoder
+from daam_bench.encoders.linear import OneDnnLinear
 from daam_bench.encoders.pooling import masked_mean
 
 RESOURCES = Path("resources")
 SCRATCH = Path("results")
-SAMPLES = 768
+SAMPLES = 3072
 NAIVE_BATCH, TRAINING_BATCH = 16, 32
 POSITIONS = 2048
 READ_SAMPLES, LAYERS, FEATURES = 24_000, 24, 1024
@@ -66,9 +67,13 @@ def extract(encoder: Any, samples: pd.DataFrame, spec: ExtractionSpec = SPEC) ->
 
 @torch.inference_mode()
 def bare_forwards(encoder: Any, inputs: list[Any]) -> None:
-    for batch in batches_by_length([len(ids) for ids in inputs], POSITIONS):
-        padded, _ = encoder._pad([inputs[row] for row in batch])
-        encoder.model(**padded)
+    """Forward the batches of an extraction and keep nothing."""
+    for start in range(0, len(inputs), encoder.window):
+        window = inputs[start : start + encoder.window]
+        for batch in batches_by_length([len(ids) for ids in window], POSITIONS):
+            padded, _ = encoder._pad([window[row] for row in batch])
+            with OneDnnLinear():
+                encoder.model(**padded)
 
 
 @torch.inference_mode()
@@ -136,7 +141,7 @@ def pooling_of(all_layers: bool) -> Callable[[], object]:
 
 
 def measure_memory() -> tuple[dict[str, float], dict[str, Any]]:
-    base = SAMPLES
+    base = SAMPLES // 2
     peaks = {
         "samples_1x": peak_mebibytes(extraction_of, base),
         "samples_8x": peak_mebibytes(extraction_of, 8 * base),

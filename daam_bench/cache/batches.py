@@ -48,48 +48,38 @@ def encode_runs(encoder: Encoder, runs: Sequence[pd.DataFrame], folder: Path) ->
         ahead = pool.submit(encoder.prepare, windows[0], folder) if windows else None
         done = 0
         for run in runs:
-            parts = []
-            for _ in range(0, len(run), encoder.window):
+            result = _empty(encoder, run)
+            for start in range(0, len(run), encoder.window):
                 assert ahead is not None  # there is one more window
                 prepared = ahead.result()
                 done += 1
                 ahead = pool.submit(encoder.prepare, windows[done], folder) if done < len(windows) else None
-                parts.append(_encode_window(encoder, prepared))
-            yield _joined(encoder, run, parts)
+                _encode_window(encoder, prepared, run["sample_id"], start, result)
+            yield result
 
 
-def _encode_window(encoder: Encoder, prepared: Prepared) -> Encoded:
-    block = np.full((len(prepared.inputs), encoder.layers, encoder.features), np.nan, dtype=np.float32)
-    problems = {str(row): reason for row, reason in prepared.problems.items()}
-    good = [row for row in range(len(prepared.inputs)) if row not in prepared.problems]
+def _empty(encoder: Encoder, run: pd.DataFrame) -> Encoded:
+    block = np.full((len(run), encoder.layers, encoder.features), np.nan, dtype=np.float32)
+    return Encoded(block, np.full(len(run), -1, dtype=np.int64), {})
+
+
+def _encode_window(
+    encoder: Encoder, prepared: Prepared, sample_ids: pd.Series, start: int, result: Encoded
+) -> None:
+    """Encode the samples of a run from row `start` on, and put what comes out into its place in `result`."""
+    problems = dict(prepared.problems)
+    good = [row for row in range(len(prepared.inputs)) if row not in problems]
     budget = _POSITIONS_ON_GPU if torch.cuda.is_available() else _POSITIONS_ON_CPU
     for batch in batches_by_length([prepared.positions[row] for row in good], budget):
         rows = [good[i] for i in batch]
-        block[rows] = encoder.encode([prepared.inputs[row] for row in rows]).numpy()
-    for row in good:
-        if not np.isfinite(block[row]).all():
-            problems[str(row)] = "the encoder's output is not finite"
-            block[row] = np.nan
-    lengths = np.asarray(prepared.lengths, dtype=np.int64)
-    lengths[[int(row) for row in problems]] = -1
-    return Encoded(block, lengths, problems)
-
-
-def _joined(encoder: Encoder, run: pd.DataFrame, parts: list[Encoded]) -> Encoded:
-    ids = run["sample_id"].tolist()
-    reasons: dict[str, str] = {}
-    start = 0
-    for part in parts:
-        reasons |= {ids[start + int(row)]: reason for row, reason in part.quarantined.items()}
-        start += len(part.block)
-    empty = Encoded(
-        np.empty((0, encoder.layers, encoder.features), dtype=np.float32), np.empty(0, dtype=np.int64), {}
-    )
-    return Encoded(
-        np.concatenate([part.block for part in parts or [empty]]),
-        np.concatenate([part.lengths for part in parts or [empty]]),
-        reasons,
-    )
+        values = encoder.encode([prepared.inputs[row] for row in rows]).numpy()
+        for row, value in zip(rows, values, strict=True):
+            if np.isfinite(value).all():
+                result.block[start + row] = value
+                result.lengths[start + row] = prepared.lengths[row]
+            else:
+                problems[row] = "the encoder's output is not finite"
+    result.quarantined.update({sample_ids.iloc[start + row]: problems[row] for row in sorted(problems)})
 
 
 def batches_by_length(lengths: list[int], positions: int) -> Iterator[list[int]]:

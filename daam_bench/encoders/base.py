@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from daam_bench.config import EncoderConfig, ShortClips
+from daam_bench.encoders.memory import keep_memory_flat
 from daam_bench.errors import ConfigError, unknown_name
 
 _MODALITIES = {
@@ -93,6 +94,7 @@ def load_encoder(name: str, config: EncoderConfig, short_clips: ShortClips = "ma
             found=config.model,
             remedy="Set encoders.<name>.revision to a commit of the model.",
         )
+    keep_memory_flat()
     options = {"short_clips": short_clips} if config.modality == "speech" else {}
     encoder: Encoder = resolve_name(_MODALITIES[config.modality])(config, **options)
     return encoder

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from daam_bench.encoders.linear import OneDnnLinear
 from daam_bench.encoders.pooling import masked_mean
 from daam_bench.errors import EncoderError
 
@@ -74,7 +75,8 @@ class LayerPooler:
 
         hooks = [block.register_forward_hook(keep) for block in self.blocks]
         try:
-            last = self.model(**inputs).last_hidden_state
+            with OneDnnLinear():
+                last = self.model(**inputs).last_hidden_state
         finally:
             for hook in hooks:
                 hook.remove()

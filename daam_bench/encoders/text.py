@@ -25,7 +25,7 @@ class TextEncoder:
         EncoderError: if the model cannot be opened or does not return hidden states.
     """
 
-    window = 4096
+    window = 2048
 
     def __init__(self, config: EncoderConfig) -> None:
         self.tokenizer = open_pretrained(AutoTokenizer.from_pretrained, config)
@@ -66,7 +66,13 @@ class TextEncoder:
         }
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        tokens = self.tokenizer(texts, truncation=True, max_length=self.max_length)
+        tokens = self.tokenizer(
+            texts,
+            truncation=True,
+            max_length=self.max_length,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
         ids: list[list[int]] = tokens["input_ids"]
         return ids
 
