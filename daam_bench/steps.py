@@ -172,7 +172,8 @@ def progress_bar(unit: str) -> Iterator["Progress"]:
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:.3g} {unit}" if task.speed else f"- {unit}")
+            first = f"{task.speed:.3g} {unit}" if task.speed else f"- {unit}"
+            return Text(", ".join(filter(None, (first, task.fields.get("second")))))
 
     columns: list[str | ProgressColumn] = [
         "{task.description}",

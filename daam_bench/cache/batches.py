@@ -1,6 +1,6 @@
 """Encode samples in batches of similar length; preparing overlaps with computing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,12 @@ class Encoded:
     quarantined: dict[str, str]
 
 
-def encode_runs(encoder: Encoder, runs: Sequence[pd.DataFrame], folder: Path) -> Iterator[Encoded]:
+def encode_runs(
+    encoder: Encoder,
+    runs: Sequence[pd.DataFrame],
+    folder: Path,
+    done: Callable[[int, int], None] = lambda samples, positions: None,
+) -> Iterator[Encoded]:
     """Encode runs of samples one after another; while one computes, the next samples are prepared.
 
     The batches of a run depend on that run alone, so its values do not depend on what ran before it.
@@ -42,19 +47,20 @@ def encode_runs(encoder: Encoder, runs: Sequence[pd.DataFrame], folder: Path) ->
         encoder: a frozen encoder.
         runs: tables of samples, such as those of one chunk each; they may be empty.
         folder: what the column `file` is relative to.
+        done: called after each batch with its numbers of samples and of positions.
     """
     windows = [run.iloc[i : i + encoder.window] for run in runs for i in range(0, len(run), encoder.window)]
     with ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:
         ahead = pool.submit(encoder.prepare, windows[0], folder) if windows else None
-        done = 0
+        taken = 0
         for run in runs:
             result = _empty(encoder, run)
             for start in range(0, len(run), encoder.window):
                 assert ahead is not None  # there is one more window
                 prepared = ahead.result()
-                done += 1
-                ahead = pool.submit(encoder.prepare, windows[done], folder) if done < len(windows) else None
-                _encode_window(encoder, prepared, run["sample_id"], start, result)
+                taken += 1
+                ahead = pool.submit(encoder.prepare, windows[taken], folder) if taken < len(windows) else None
+                _encode_window(encoder, prepared, run["sample_id"], start, result, done)
             yield result
 
 
@@ -64,7 +70,12 @@ def _empty(encoder: Encoder, run: pd.DataFrame) -> Encoded:
 
 
 def _encode_window(
-    encoder: Encoder, prepared: Prepared, sample_ids: pd.Series, start: int, result: Encoded
+    encoder: Encoder,
+    prepared: Prepared,
+    sample_ids: pd.Series,
+    start: int,
+    result: Encoded,
+    done: Callable[[int, int], None],
 ) -> None:
     """Encode the samples of a run from row `start` on, and put what comes out into its place in `result`."""
     problems = dict(prepared.problems)
@@ -79,6 +90,8 @@ def _encode_window(
                 result.lengths[start + row] = prepared.lengths[row]
             else:
                 problems[row] = "the encoder's output is not finite"
+        done(len(rows), sum(prepared.lengths[row] for row in rows))
+    done(len(prepared.problems), 0)
     result.quarantined.update({sample_ids.iloc[start + row]: problems[row] for row in sorted(problems)})
 
 

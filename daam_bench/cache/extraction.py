@@ -5,7 +5,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from rich.progress import Progress
 from daam_bench.cache.batches import Encoded, batching_difference, encode_runs
 from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples, hash_files
 from daam_bench.cache.manifest import write_manifest
+from daam_bench.cache.rates import Rates
 from daam_bench.cache.reuse import ReusableRows, fill_from
 from daam_bench.cache.store import CacheLayout, rows_per_chunk
 from daam_bench.cache.writer import CacheWriter
@@ -73,19 +73,18 @@ def extract_part(
 def fill(
     writer: CacheWriter, encoder: Encoder, samples: pd.DataFrame, spec: ExtractionSpec, progress: Progress
 ) -> dict[str, Any]:
-    """Compute the writer's missing chunks; return how many samples, in how many seconds.
+    """Compute the writer's missing chunks; return what was measured (see `Rates`).
 
     Raises:
         DataError: if a sample cannot be used and the configuration says to stop.
     """
     layout, missing = writer.layout, writer.missing_chunks()
     total = sum(len(range(layout.samples)[layout.rows_of(index)]) for index in missing)
-    task = progress.add_task(f"{spec.dataset} x {spec.encoder_name}", total=total)
+    rates = Rates(encoder, progress, f"{spec.dataset} x {spec.encoder_name}", total)
     rows = ReusableRows(writer.path.parent, writer.identity)
-    start, computed, positions = perf_counter(), 0, 0
     with ThreadPoolExecutor(1, thread_name_prefix="write") as pool:
         writing: Future[None] | None = None
-        for index, chunk, count in _chunks(encoder, samples, layout, missing, rows):
+        for index, chunk in _chunks(encoder, samples, layout, missing, rows, rates):
             if chunk.quarantined and spec.cache.on_bad_sample == "stop":
                 name, reason = next(iter(chunk.quarantined.items()))
                 raise DataError(
@@ -98,45 +97,41 @@ def fill(
             block = chunk.block.astype(layout.dtype)
             arguments = (index, block, chunk.lengths.tolist(), chunk.quarantined)
             writing = pool.submit(writer.write_chunk, *arguments)
-            computed += count
-            positions += int(chunk.lengths[chunk.lengths > 0].sum())
-            progress.advance(task, len(block))
         if writing is not None:
             writing.result()
     rows.close()
-    seconds = perf_counter() - start
-    logging.info("%d samples in %.1f s, %d rows reused", computed, seconds, total - computed)
-    measured: dict[str, Any] = {"computed_samples": computed, "reused_samples": total - computed}
-    if computed:
-        measured |= {
-            "seconds": seconds,
-            "samples_per_second": total / seconds,
-            "positions_per_second": positions / seconds,
-        }
+    measured = rates.measured()
+    logging.info("%s", ", ".join(f"{key} {value}" for key, value in measured.items()))
     return measured
 
 
 def _chunks(
-    encoder: Encoder, samples: pd.DataFrame, layout: CacheLayout, missing: list[int], rows: ReusableRows
-) -> Iterator[tuple[int, Encoded, int]]:
-    """Yield number, values and count of computed samples of each missing chunk."""
+    encoder: Encoder,
+    samples: pd.DataFrame,
+    layout: CacheLayout,
+    missing: list[int],
+    rows: ReusableRows,
+    rates: Rates,
+) -> Iterator[tuple[int, Encoded]]:
+    """Yield number and values of each missing chunk."""
     parts = {index: samples.iloc[layout.rows_of(index)] for index in missing}
     to_compute = []
     for part in parts.values():
         known = part["content_key"].isin([key for key in part["content_key"] if key in rows])
         to_compute.append(part[~known.to_numpy()])
-    encoded = encode_runs(encoder, to_compute, folder_of(samples))
+    encoded = encode_runs(encoder, to_compute, folder_of(samples), rates.encoded)
     for (index, part), run, found in zip(parts.items(), to_compute, encoded, strict=True):
         if len(run) == len(part):
-            yield index, found, len(part)
+            yield index, found
             continue
         block = np.full((len(part), layout.layers, layout.features), np.nan, dtype=np.float32)
         lengths = np.full(len(part), -1, dtype=np.int64)
         left = fill_from(rows, part["content_key"].tolist(), block, lengths)
         if len(left) > len(run):  # an older row turned out to be damaged
-            found = next(encode_runs(encoder, [part.iloc[left]], folder_of(samples)))
+            found = next(encode_runs(encoder, [part.iloc[left]], folder_of(samples), rates.encoded))
+        rates.reused(len(part) - len(left))
         block[left], lengths[left] = found.block, found.lengths
-        yield index, Encoded(block, lengths, found.quarantined), len(left)
+        yield index, Encoded(block, lengths, found.quarantined)
 
 
 def finish_cache(spec: ExtractionSpec, samples: Path, outputs: Sequence[Path], manifest: Path) -> None:
@@ -170,7 +165,8 @@ def _summed(parts: list[dict[str, Any]]) -> dict[str, Any]:
     summed: dict[str, Any] = {}
     for part in parts:
         for key, value in part.items():
-            summed[key] = value if key not in summed or value is None else summed[key] + value
+            adds_up = isinstance(value, int | float) and key in summed
+            summed[key] = summed[key] + value if adds_up else value
     return summed
 
 

@@ -57,11 +57,15 @@ class Encoder(Protocol):
         layers: number of layers N.
         features: width d of each.
         window: number of samples that may be prepared at once without costing much memory.
+        unit: what its speed is told in beside samples, such as tokens.
+        units_per_position: how many of them one position is, such as seconds of audio a frame.
     """
 
     layers: int
     features: int
     window: int
+    unit: str
+    units_per_position: float
 
     def prepare(self, samples: pd.DataFrame, folder: Path) -> Prepared:
         """Return model-ready samples in the same order; `file` is relative to `folder`."""

@@ -41,6 +41,7 @@ class SpeechEncoder:
     """
 
     window = 64
+    unit = "seconds of audio"
 
     def __init__(self, config: EncoderConfig, short_clips: ShortClips = "masked") -> None:
         self.short_clips = short_clips
@@ -61,6 +62,7 @@ class SpeechEncoder:
         self.pooler = make_pooler(self.model)
         noise = np.random.default_rng(0).normal(scale=0.1, size=self.rate).astype(np.float32)
         self.pooler.calibrate(*self._batch([noise]))
+        self.units_per_position = 1 / self._frames(self.rate)
         self.layers, self.features = self.pooler.layers, self.pooler.features
 
     def prepare(self, samples: pd.DataFrame, folder: Path) -> Prepared:

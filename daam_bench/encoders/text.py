@@ -26,6 +26,7 @@ class TextEncoder:
     """
 
     window = 2048
+    unit, units_per_position = "tokens", 1.0
 
     def __init__(self, config: EncoderConfig) -> None:
         self.tokenizer = open_pretrained(AutoTokenizer.from_pretrained, config)

@@ -26,6 +26,7 @@ class VisionEncoder:
     """
 
     window = 128
+    unit, units_per_position = "patches", 1.0
 
     def __init__(self, config: EncoderConfig) -> None:
         # One implementation everywhere: torchvision's resizing differs from PIL's.

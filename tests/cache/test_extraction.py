@@ -23,6 +23,7 @@ class Lengths:
     """An encoder whose every value is the sample's length; negative lengths give NaN, zero is refused."""
 
     layers, features, window = 3, 5, 2
+    unit, units_per_position = "lengths", 0.5
 
     def prepare(self, samples, folder):
         prepared = Prepared()
