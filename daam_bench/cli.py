@@ -20,6 +20,13 @@ cache_app = typer.Typer(help="Look into an embedding cache, prove it, mend it.",
 app.add_typer(cache_app, name="cache")
 
 
+def _place(text: str) -> Path:
+    """Return a path or, of a URL, what stands for one."""
+    from daam_bench.cache.places import place
+
+    return place(text)
+
+
 class OutputFormat(StrEnum):
     """How a command prints its result."""
 
@@ -42,7 +49,10 @@ class CacheFormat(StrEnum):
     HDF5 = "hdf5"
 
 
-CachePath = Annotated[Path, typer.Argument(help="a store, its manifest, or the folder that has them")]
+CachePath = Annotated[
+    Path,
+    typer.Argument(parser=_place, metavar="PATH", help="a store, its manifest, or the folder or URL of them"),
+]
 Format = Annotated[OutputFormat, typer.Option("--format", help="how to print")]
 
 
@@ -181,7 +191,9 @@ def cache_repair(path: CachePath) -> None:
 @cache_app.command("convert")
 def cache_convert(
     path: CachePath,
-    target: Annotated[Path, typer.Argument(help="folder for the copy")],
+    target: Annotated[
+        Path, typer.Argument(parser=_place, metavar="FOLDER", help="folder or URL for the copy")
+    ],
     kind: Annotated[CacheFormat, typer.Option("--to", help="format of the copy")],
 ) -> None:
     """Copy a cache into the other format; values, labels and identity stay."""

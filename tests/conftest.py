@@ -4,9 +4,11 @@ The environment is set before anything imports torch or transformers, and sub-pr
 """
 
 import ipaddress
+import logging
 import os
 import socket
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +90,39 @@ def real_asset() -> Callable[[str], Path]:
         return RESOURCES / name
 
     return folder_of
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[None]:
+    """Run a local S3 server; clients of this process and of its children find it in the environment."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }.items():
+            patch.setenv(name, value)
+        yield
+    server.stop()
+
+
+@pytest.fixture
+def bucket(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Return what makes an empty bucket and gives its URL; the server starts with the first one."""
+
+    def make() -> str:
+        request.getfixturevalue("object_store")
+        from upath import UPath
+
+        name = f"bucket-{uuid.uuid4()}"
+        UPath(f"s3://{name}").mkdir()
+        return f"s3://{name}/caches"
+
+    return make

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
 REQUIRED = ("torch", "transformers", "h5py", "zarr", "dask", "datasets", "pandas", "snakemake", "matplotlib")
-DISTRIBUTION_OF = {"yaml": "pyyaml", "sklearn": "scikit-learn", "PIL": "pillow"}
+DISTRIBUTION_OF = {"yaml": "pyyaml", "upath": "universal-pathlib", "sklearn": "scikit-learn", "PIL": "pillow"}
 
 
 def names(requirements: Iterable[str]) -> set[str]:

@@ -14,7 +14,8 @@ from rich.progress import Progress
 
 from daam_bench.cache.batches import Encoded, batching_difference, encode_runs
 from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples, hash_files
-from daam_bench.cache.manifest import write_manifest
+from daam_bench.cache.manifest import MANIFEST, write_manifest
+from daam_bench.cache.places import is_remote, place
 from daam_bench.cache.rates import Rates
 from daam_bench.cache.reuse import ReusableRows, fill_from
 from daam_bench.cache.store import CacheLayout, rows_per_chunk
@@ -61,7 +62,7 @@ def extract_part(
     """
     encoder = load_encoder(spec.encoder_name, spec.encoder, spec.short_clips)
     layout, identity = describe(spec, encoder, samples)
-    folder = output.parent.parent
+    folder = _folder_of_store(spec, output.parent.parent)
     with CacheWriter(folder, spec.cache.format, layout, identity, part) as writer:
         measured = fill(writer, encoder, samples, spec, progress)
         if part[0] == 1:
@@ -150,14 +151,25 @@ def finish_cache(spec: ExtractionSpec, samples: Path, outputs: Sequence[Path], m
     stores = {part["store"] for part in parts}
     if len(stores) != 1:
         raise CacheError("parts of different caches", where=manifest.parent, found=", ".join(sorted(stores)))
-    with CacheWriter.of_store(manifest.parent / stores.pop()) as writer:
+    folder = _folder_of_store(spec, manifest.parent)
+    with CacheWriter.of_store(folder / stores.pop()) as writer:
         facts = writer.finish()
     facts |= {
         "spec": spec.model_dump(mode="json"),
         "samples": str(samples),
         "measurements": _summed([part["measurements"] for part in parts]),
     }
+    if is_remote(folder):
+        # Beside the store too, so that it can be read and verified by its URL alone.
+        write_manifest(folder / MANIFEST, facts)
+        facts |= {"location": str(folder)}
     write_manifest(manifest, facts)
+
+
+def _folder_of_store(spec: ExtractionSpec, beside: Path) -> Path:
+    """Return where the store goes: beside the manifest, or to the configured URL."""
+    url = spec.cache.url
+    return place(f"{url.rstrip('/')}/{spec.dataset}/{spec.encoder_name}") if url else beside
 
 
 def _summed(parts: list[dict[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from daam_bench.cache.store import TEXTS, Block, CacheLayout, EmbeddingStore, sync
+from daam_bench.cache.places import sync
+from daam_bench.cache.store import TEXTS, Block, CacheLayout, EmbeddingStore
 from daam_bench.errors import CacheError
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from daam_bench.cache.places import bytes_of
 from daam_bench.cache.reader import EmbeddingCache, open_cache
 
 
@@ -18,7 +19,6 @@ def describe_cache(path: Path, rows: int = 5) -> dict[str, Any]:
     cache = open_cache(path)
     layout, identity = cache.layout, cache.identity
     kept = ("dataset_title", "encoder", "layer_meaning", "pooling", "licence", "source")
-    files = [cache.path] if cache.path.is_file() else cache.path.rglob("*")
     return {
         "path": str(cache.path),
         "dataset": identity.dataset,
@@ -28,7 +28,7 @@ def describe_cache(path: Path, rows: int = 5) -> dict[str, Any]:
         "features": layout.features,
         "dtype": layout.dtype,
         "chunks": layout.chunks,
-        "mebibytes_on_disk": sum(file.stat().st_size for file in files if file.is_file()) / 2**20,
+        "mebibytes_on_disk": bytes_of(cache.path) / 2**20,
         "identity": identity.digest,
         "weights": identity.encoder["weights"],
         "quarantined": len(cache.quarantined),

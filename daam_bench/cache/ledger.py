@@ -2,13 +2,14 @@
 
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, cast
 
-from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
-from daam_bench.cache.store import Block, sync
-from daam_bench.records import write_atomically
+from daam_bench.cache.places import is_remote, lock_of, remove, sync, write_whole
+from daam_bench.cache.store import Block
 
 
 def ledger_path(store: Path) -> Path:
@@ -33,27 +34,33 @@ def hash_block(block: Block) -> str:
 
 
 class Ledger:
-    """An append-only file of lines `<checksum> <JSON>`; a line that is torn or damaged is dropped."""
+    """Lines `<checksum> <JSON>`; one that is torn or damaged is dropped.
+
+    On a disk they are one append-only file. An object store cannot append: there the ledger is a folder with
+    one object for each chunk, so that several writers never replace each other's lines.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = path.with_name(path.name + ".lock")
+        self._lock = lock_of(path, "write")
 
     def read(self) -> dict[int, LedgerEntry]:
         """Return the last entry of each chunk; damaged lines count as not written."""
         entries: dict[int, LedgerEntry] = {}
-        if self.path.exists():
-            for line in self.path.read_bytes().split(b"\n"):
-                checksum, _, text = line.partition(b" ")
-                if _checksum(text) != checksum:
-                    continue
-                entry = LedgerEntry.model_validate_json(text)
-                entries[entry.chunk] = entry
+        for line in self._lines():
+            checksum, _, text = line.partition(b" ")
+            if _checksum(text) != checksum:
+                continue
+            entry = LedgerEntry.model_validate_json(text)
+            entries[entry.chunk] = entry
         return entries
 
     def append(self, entry: LedgerEntry) -> None:
         """Add an entry; it is durable when this returns. Several processes may append."""
-        with FileLock(self._lock):
+        if is_remote(self.path):
+            write_whole(self.path / str(entry.chunk), _line(entry))
+            return
+        with self._lock:
             new = not self.path.exists()
             with self.path.open("ab") as handle:
                 # A torn line of a killed writer must not swallow this one.
@@ -67,10 +74,30 @@ class Ledger:
 
     def rewrite(self, entries: list[LedgerEntry]) -> None:
         """Replace the ledger by one line for each entry, so that equal caches have equal ledgers."""
+        if is_remote(self.path):
+            kept = {str(entry.chunk) for entry in entries}
+            for item in self.path.iterdir():
+                if item.name not in kept:
+                    remove(item)
+            for entry in entries:
+                self.append(entry)
+            return
         lines = b"".join(_line(entry) for entry in entries)
-        with FileLock(self._lock):
+        with self._lock:
             if self.path.read_bytes() != lines:
-                write_atomically(self.path, lines)
+                write_whole(self.path, lines)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        remove(self.path)
+
+    def _lines(self) -> Iterable[bytes]:
+        if is_remote(self.path):
+            remote = cast(Any, self.path)
+            # All at once: one after another would wait for the network each time.
+            objects = remote.fs.find(remote.path)
+            return [data.strip() for data in remote.fs.cat(objects).values()] if objects else []
+        return self.path.read_bytes().split(b"\n") if self.path.exists() else []
 
 
 def _line(entry: LedgerEntry) -> bytes:

@@ -5,16 +5,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from daam_bench.cache.places import place, write_whole
 from daam_bench.cache.store import format_of
 from daam_bench.errors import CacheError
-from daam_bench.records import write_atomically
 
 MANIFEST = "manifest.json"
 
 
 def write_manifest(path: Path, facts: dict[str, Any]) -> None:
     """Write the facts with a checksum of their own."""
-    write_atomically(path, (json.dumps(facts | {"checksum": _checksum(facts)}, indent=1) + "\n").encode())
+    write_whole(path, (json.dumps(facts | {"checksum": _checksum(facts)}, indent=1) + "\n").encode())
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -38,16 +38,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return facts | {"store": store}
 
 
-def find_store(path: Path) -> Path:
-    """Return the store that a path means: itself, the one its manifest names, or the one in a folder.
-
-    Raises:
-        CacheError: if there is none.
-    """
-    if format_of(path) and path.exists():
-        return path
-    manifest = find_manifest(path)
-    return manifest.parent / str(read_manifest(manifest)["store"])
+def store_of(manifest: Path, facts: dict[str, Any]) -> Path:
+    """Return the store that a manifest names: beside it, or where its `location` says."""
+    folder = place(facts["location"]) if facts.get("location") else manifest.parent
+    return folder / str(facts["store"])
 
 
 def find_manifest(path: Path) -> Path:

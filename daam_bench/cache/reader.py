@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from daam_bench.cache.identity import CacheIdentity, digest_of_samples
 from daam_bench.cache.ledger import Ledger, hash_block, ledger_path
-from daam_bench.cache.manifest import MANIFEST, find_store, read_manifest
+from daam_bench.cache.manifest import MANIFEST, find_manifest, read_manifest, store_of
 from daam_bench.cache.store import Block, CacheLayout, EmbeddingStore, format_of, store_class
 from daam_bench.errors import CacheError
 
@@ -28,7 +28,7 @@ class EmbeddingCache:
         CacheError: if it is not complete, or labels or attributes are not what was committed.
     """
 
-    def __init__(self, path: Path, store: EmbeddingStore) -> None:
+    def __init__(self, path: Path, store: EmbeddingStore, manifest: dict[str, Any] | None = None) -> None:
         self.path, self._store = path, store
         self.layout: CacheLayout = store.layout()
         attributes = self.layout.attributes
@@ -42,7 +42,7 @@ class EmbeddingCache:
                 remedy=f"`daam-bench cache repair {path.parent}` restores them.",
             )
         self.lengths = store.lengths()
-        manifest = _manifest_of(path)
+        manifest = manifest or _manifest_of(path)
         self.committed = {i: entry.sha256 for i, entry in Ledger(ledger_path(path)).read().items()}
         if manifest is not None:
             self._compare(manifest)
@@ -123,5 +123,9 @@ def open_cache(path: Path) -> EmbeddingCache:
     Raises:
         CacheError: if there is none, or it is damaged or not complete.
     """
-    store = find_store(path)
-    return EmbeddingCache(store, store_class(format_of(store) or "zarr").open(store))
+    facts = None
+    if not (format_of(path) and path.exists()):
+        manifest = find_manifest(path)
+        facts = read_manifest(manifest)
+        path = store_of(manifest, facts)
+    return EmbeddingCache(path, store_class(format_of(path) or "zarr").open(path), facts)

@@ -1,7 +1,6 @@
 """Re-extract what is bad in a cache, and only that."""
 
 import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,10 @@ import pandas as pd
 from rich.progress import Progress
 
 from daam_bench.cache.extraction import ExtractionSpec, describe, fill
+from daam_bench.cache.identity import CacheIdentity
 from daam_bench.cache.ledger import Ledger, LedgerEntry, hash_block, ledger_path
-from daam_bench.cache.manifest import find_manifest, read_manifest
+from daam_bench.cache.manifest import find_manifest, read_manifest, store_of
+from daam_bench.cache.places import move, remove
 from daam_bench.cache.reader import open_cache
 from daam_bench.cache.store import store_class
 from daam_bench.cache.writer import CacheWriter
@@ -38,24 +39,24 @@ def repair_cache(path: Path, progress: Progress) -> int:
     samples = pd.read_parquet(facts["samples"])
     encoder = load_encoder(spec.encoder_name, spec.encoder, spec.short_clips)
     layout, identity = describe(spec, encoder, samples)
-    if identity.digest != facts["digest"]:
+    committed = CacheIdentity.of_attributes(facts, manifest)
+    if identity != committed:
         raise CacheError(
-            "its samples or its encoder changed since",
+            "it was made from something else than what is there now",
             where=manifest,
-            expected=f"identity {facts['digest'][:12]}",
-            found=identity.digest[:12],
+            found="; ".join(identity.differences(committed)),
             remedy="Run `snakemake cache`: it makes a new one and reuses what it can.",
         )
-    store = manifest.parent / facts["store"]
+    store = store_of(manifest, facts)
     aside = None if _is_sound(store) else _set_aside(store)
     entries = Ledger(ledger_path(store)).read()
-    with CacheWriter(manifest.parent, spec.cache.format, layout, identity) as writer:
+    with CacheWriter(store.parent, spec.cache.format, layout, identity) as writer:
         if aside is not None:
             _take_over(writer, aside, entries, facts)
         computed = int(fill(writer, encoder, samples, spec, progress)["computed_samples"])
         writer.finish()
     if aside is not None:
-        shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
+        remove(aside)
     return computed
 
 
@@ -71,11 +72,8 @@ def _is_sound(store: Path) -> bool:
 
 def _set_aside(store: Path) -> Path | None:
     aside = store.with_name(f"{store.stem}.damaged{store.suffix}")
-    if aside.exists():
-        shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
-    if not store.exists():
-        return None
-    return store.rename(aside)
+    remove(aside)
+    return move(store, aside) if store.exists() else None
 
 
 def _take_over(

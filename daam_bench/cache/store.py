@@ -1,6 +1,5 @@
 """The contract of a store: one array of embeddings in chunks, with labels beside it."""
 
-import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -162,12 +161,3 @@ def rows_per_chunk(samples: int, layers: int, features: int, dtype: str, mebibyt
     most = max(1, int(mebibytes * 2**20) // (layers * features * np.dtype(dtype).itemsize))
     chunks = max(1, -(-samples // most))
     return max(1, -(-samples // chunks))
-
-
-def sync(path: Path) -> None:
-    """Make a file, or the entries of a folder, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

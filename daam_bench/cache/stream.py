@@ -1,6 +1,7 @@
 """Shuffled batches out of a finished cache without loading it: rows are copied from verified memory maps."""
 
 import mmap
+from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,13 +10,15 @@ import numpy.typing as npt
 from daam_bench.cache.reader import EmbeddingCache
 
 Rows = npt.NDArray[np.int64]
+_MOST_COPIED = 2**30  # bytes
 
 
 class RowReader:
     """Reads any rows of a cache in any order; a chunk is verified when it is first touched.
 
     Chunks lie uncompressed in both formats, so a row is one run of bytes in a file. The operating system
-    keeps what fits into memory and drops the rest: the cache may be larger than memory.
+    keeps what fits into memory and drops the rest: the cache may be larger than memory. Of chunks that
+    cannot be mapped, those of a remote store, the last GiB is kept.
 
     Args:
         cache: a finished cache.
@@ -24,6 +27,7 @@ class RowReader:
     def __init__(self, cache: EmbeddingCache) -> None:
         self.cache = cache
         self._chunks: list[npt.NDArray[np.floating] | None] = [None] * cache.layout.chunks
+        self._copies: deque[int] = deque()
 
     def read(self, rows: Rows) -> npt.NDArray[np.floating]:
         """Return the values of rows, [row, layer, feature], in their order and the stored precision.
@@ -59,6 +63,10 @@ class RowReader:
             mapped._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined]
             # A plain view: indexing a memmap object costs more than copying a row.
             chunk = np.asarray(mapped)
+        else:
+            self._copies.append(index)
+            if len(self._copies) * verified.nbytes > _MOST_COPIED:
+                self._chunks[self._copies.popleft()] = None
         self._chunks[index] = chunk
         return chunk
 

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from daam_bench.cache.identity import CacheIdentity
 from daam_bench.cache.ledger import Ledger, LedgerEntry, hash_block, ledger_path
+from daam_bench.cache.places import is_remote, lock_of, move, remove
 from daam_bench.cache.store import (
     Block,
     CacheLayout,
@@ -18,12 +18,13 @@ from daam_bench.cache.store import (
     file_ending,
     format_of,
     store_class,
-    sync,
 )
 from daam_bench.errors import CacheError
 
 # Attributes that the writer itself sets.
 _OWN = {"identity", "complete", "quarantined"}
+# In a remote store, written once it has been created.
+_MADE = "created"
 
 
 class CacheWriter:
@@ -51,6 +52,10 @@ class CacheWriter:
         part: tuple[int, int] = (1, 1),
     ) -> None:
         self.path = folder / f"{identity.digest[:12]}{file_ending(format)}"
+        if format != "zarr" and is_remote(folder):
+            raise CacheError(
+                f"{format} cannot be written to a URL", where=folder, remedy="Set cache.format: zarr."
+            )
         if part[1] > 1 and format != "zarr":
             raise CacheError(
                 f"{format} has one writer at a time",
@@ -63,7 +68,7 @@ class CacheWriter:
         # Sorted, as HDF5 gives them back: a converted cache has the bytes of an extracted one.
         self.layout = layout.with_attributes(dict(sorted(attributes.items())))
         self.ledger = Ledger(ledger_path(self.path))
-        self._lock = FileLock(self.path.with_name(f"{self.path.name}.{part[0]}-of-{part[1]}.lock"))
+        self._lock = lock_of(self.path, f"{part[0]}-of-{part[1]}")
         self._store: EmbeddingStore | None = None
 
     @classmethod
@@ -86,11 +91,12 @@ class CacheWriter:
         return writer
 
     def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not is_remote(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         _acquire(self._lock, self.path)
         try:
-            with FileLock(self.path.with_name(f"{self.path.name}.create.lock")):
-                self._store = self._open() if self.path.exists() else self._create()
+            with lock_of(self.path, "create"):
+                self._store = self._open() if _is_made(self.path) else self._create()
         except BaseException:
             self._lock.release()
             raise
@@ -175,13 +181,17 @@ class CacheWriter:
 
     def _create(self) -> EmbeddingStore:
         """Create under a temporary name, then rename: a store at its place is never half made."""
-        for left_over in self.path.parent.glob(f".*.{self.path.name}"):
-            shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
-        temporary = self.path.with_name(f".{os.getpid()}.{self.path.name}")
-        self.ledger.path.unlink(missing_ok=True)
-        store_class(self.format).create(temporary, self.layout).close()
-        temporary.rename(self.path)
-        sync(self.path.parent)
+        self.ledger.clear()
+        if is_remote(self.path):  # no rename in one step there: a last object says that it is whole
+            remove(self.path)
+            store_class(self.format).create(self.path, self.layout).close()
+            (self.path / _MADE).write_bytes(b"")
+        else:
+            for left_over in self.path.parent.glob(f".*.{self.path.name}"):
+                remove(left_over)
+            temporary = self.path.with_name(f".{os.getpid()}.{self.path.name}")
+            store_class(self.format).create(temporary, self.layout).close()
+            move(temporary, self.path)
         return store_class(self.format).open(self.path, writable=True)
 
     def _open(self) -> EmbeddingStore:
@@ -195,6 +205,10 @@ class CacheWriter:
                 remedy="Move it away and run snakemake again.",
             )
         return store
+
+
+def _is_made(path: Path) -> bool:
+    return (path / _MADE).exists() if is_remote(path) else path.exists()
 
 
 def _acquire(lock: FileLock, path: Path) -> None:

@@ -9,7 +9,8 @@ import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 from zarr.dtype import VariableLengthUTF8
 
-from daam_bench.cache.store import TEXTS, Block, CacheLayout, EmbeddingStore, sync
+from daam_bench.cache.places import is_remote, storage_options, sync
+from daam_bench.cache.store import TEXTS, Block, CacheLayout, EmbeddingStore
 from daam_bench.errors import CacheError
 
 _CHECKED: dict[str, Any] = {"serializer": BytesCodec(), "compressors": Crc32cCodec()}
@@ -26,7 +27,7 @@ class ZarrStore(EmbeddingStore):
     @classmethod
     def create(cls, path: Path, layout: CacheLayout) -> Self:
         """Create an empty store, open for writing; it is durable when this returns."""
-        group = zarr.create_group(store=path, zarr_format=3, attributes=layout.attributes)
+        group = zarr.create_group(**_where(path), zarr_format=3, attributes=layout.attributes)
         group.create_array(
             "embeddings",
             shape=layout.shape,
@@ -53,15 +54,14 @@ class ZarrStore(EmbeddingStore):
         for name, (dimension, values) in numbers.items():
             data = np.asarray(values, dtype=np.int64)
             group.create_array(name, data=data, dimension_names=(dimension,), **_CHECKED)
-        for file in [*path.rglob("*"), path]:
-            sync(file)
+        _sync_all(path)
         return cls(path, group)
 
     @classmethod
     def open(cls, path: Path, writable: bool = False) -> Self:
         """Open an existing store."""
         try:
-            group = zarr.open_group(store=path, mode="r+" if writable else "r", zarr_format=3)
+            group = zarr.open_group(**_where(path), mode="r+" if writable else "r", zarr_format=3)
             return cls(path, group)
         except (FileNotFoundError, KeyError, ValueError) as error:
             raise CacheError(f"no Zarr cache can be opened ({error})", where=path) from None
@@ -109,16 +109,18 @@ class ZarrStore(EmbeddingStore):
             ) from None
 
     def place_of(self, index: int) -> tuple[Path, int] | None:
-        """Return file and offset of a chunk's raw values; None if it is compressed, as another writer may."""
+        """Return file and offset of a chunk's raw values; None if it is remote, or compressed."""
         codecs = [type(codec) for codec in self.embeddings.metadata.codecs]  # type: ignore[union-attr]
-        return (self._chunk_file(index), 0) if codecs == [BytesCodec, Crc32cCodec] else None
+        raw = codecs == [BytesCodec, Crc32cCodec] and not is_remote(self.path)
+        return (self._chunk_file(index), 0) if raw else None
 
     def write_summary(self, lengths: npt.NDArray[np.int64], attributes: dict[str, Any]) -> None:
         """Write the lengths and further attributes; durable when it returns."""
         cast("zarr.Array[Any]", self.group["length"])[:] = lengths
         self.group.attrs.update(attributes)
-        for file in [*(self.path / "length").rglob("*"), self.path / "zarr.json", self.path]:
-            sync(file)
+        _sync_all(self.path / "length")
+        for part in (self.path / "zarr.json", self.path):
+            sync(part)
 
     def close(self) -> None:
         """Nothing stays open."""
@@ -131,3 +133,16 @@ class ZarrStore(EmbeddingStore):
 
     def _chunk_file(self, index: int) -> Path:
         return self.path / "embeddings" / "c" / str(index) / "0" / "0"
+
+
+def _where(path: Path) -> dict[str, Any]:
+    """Return how zarr is told of a place."""
+    if is_remote(path):
+        return {"store": str(path), "storage_options": storage_options(path)}
+    return {"store": path}
+
+
+def _sync_all(folder: Path) -> None:
+    if not is_remote(folder):
+        for file in [*folder.rglob("*"), folder]:
+            sync(file)

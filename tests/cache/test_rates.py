@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from cache.test_extraction import Lengths
 from rich.console import Console
 from rich.progress import Progress
 
 from daam_bench.cache import rates as module
 from daam_bench.cache.batches import encode_runs
 from daam_bench.cache.rates import Rates
-from tests.cache.test_extraction import Lengths
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from contracts.test_store_contract import FORMATS, ROWS, SAMPLES, fill, values
+from contracts.test_store_contract import ROWS, SAMPLES, fill, values
 
 from daam_bench.cache.reader import open_cache
 from daam_bench.cache.stream import RowReader, shuffled_batches
 from daam_bench.errors import CacheError
 
-pytestmark = pytest.mark.parametrize("kind", FORMATS)
+pytestmark = pytest.mark.parametrize("kind", ("zarr", "hdf5"))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

@@ -1,4 +1,4 @@
-"""What every cache format must do."""
+"""What every cache format must do, on a disk and, for Zarr, in an object store."""
 
 import os
 import signal
@@ -12,6 +12,7 @@ import pytest
 
 from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples
 from daam_bench.cache.ledger import ledger_path
+from daam_bench.cache.places import lock_of, move, place
 from daam_bench.cache.reader import open_cache
 from daam_bench.cache.store import CacheLayout, rows_per_chunk, store_class
 from daam_bench.cache.verify import verify_cache
@@ -19,8 +20,18 @@ from daam_bench.cache.writer import CacheWriter
 from daam_bench.errors import CacheError
 
 SAMPLES, LAYERS, FEATURES, ROWS = 31, 5, 13, 7
-FORMATS = ("zarr", "hdf5")
-pytestmark = pytest.mark.parametrize("kind", FORMATS)
+KINDS = ("zarr", "hdf5", "s3")
+pytestmark = pytest.mark.parametrize("kind", KINDS)
+
+
+@pytest.fixture
+def home(kind, tmp_path, bucket):
+    """Return the folder for stores of a kind: local, or in a bucket of an object store."""
+    return place(bucket()) if kind == "s3" else tmp_path
+
+
+def form(kind):
+    return "zarr" if kind == "s3" else kind
 
 
 def make_identity(**changes):
@@ -53,7 +64,7 @@ def values(dtype="float32"):
 def fill(folder, kind, dtype="float32", stop_after=None, quarantined=(), identity=None):
     data = values(dtype)
     data[list(quarantined)] = np.nan
-    with CacheWriter(folder, kind, make_layout(dtype), identity or make_identity()) as writer:
+    with CacheWriter(folder, form(kind), make_layout(dtype), identity or make_identity()) as writer:
         for count, index in enumerate(writer.missing_chunks()):
             if count == stop_after:
                 return writer.path
@@ -66,13 +77,13 @@ def fill(folder, kind, dtype="float32", stop_after=None, quarantined=(), identit
 
 
 def files_of(store):
-    files = sorted(store.rglob("*")) if store.is_dir() else [store]
-    return {str(f.relative_to(store)): f.read_bytes() for f in files if f.is_file()}
+    files = store.rglob("*") if store.is_dir() else [store]
+    return {str(f).removeprefix(str(store)): f.read_bytes() for f in files if f.is_file()}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_round_trip(tmp_path, kind, dtype):
-    cache = open_cache(fill(tmp_path, kind, dtype))
+def test_round_trip(home, kind, dtype):
+    cache = open_cache(fill(home, kind, dtype))
     assert np.array_equal(cache.load(), values(dtype))
     assert cache.load().dtype == dtype
     assert cache.lengths.tolist() == list(range(1, SAMPLES + 1))
@@ -82,17 +93,17 @@ def test_round_trip(tmp_path, kind, dtype):
     assert verify_cache(cache.path).ok
 
 
-def test_quarantined_rows_are_nan_and_named(tmp_path, kind):
-    path = fill(tmp_path, kind, quarantined=(2, 30))
+def test_quarantined_rows_are_nan_and_named(home, kind):
+    path = fill(home, kind, quarantined=(2, 30))
     cache = open_cache(path)
     assert np.flatnonzero(np.isnan(cache.load()).all(axis=(1, 2))).tolist() == [2, 30]
     assert cache.quarantined == {"caf\xe9/2": "why", "caf\xe9/30": "why"}
     assert verify_cache(path).ok
 
 
-def test_a_chunk_never_written_is_an_error_or_nan_not_zeros(tmp_path, kind):
-    path = fill(tmp_path, kind, stop_after=2)
-    with store_class(kind).open(path) as store:
+def test_a_chunk_never_written_is_an_error_or_nan_not_zeros(home, kind):
+    path = fill(home, kind, stop_after=2)
+    with store_class(form(kind)).open(path) as store:
         assert np.array_equal(store.read_chunk(1), values()[ROWS : 2 * ROWS])
         try:
             assert np.isnan(store.read_chunk(2)).all()
@@ -102,15 +113,15 @@ def test_a_chunk_never_written_is_an_error_or_nan_not_zeros(tmp_path, kind):
         open_cache(path)
 
 
-def test_a_resumed_cache_is_byte_identical(tmp_path, kind):
-    whole = fill(tmp_path / "whole", kind)
+def test_a_resumed_cache_is_byte_identical(home, kind):
+    whole = fill(home / "whole", kind)
     for count in (0, 1, 3):
-        fill(tmp_path / "parts", kind, stop_after=count)
-    assert files_of(fill(tmp_path / "parts", kind)) == files_of(whole)
+        fill(home / "parts", kind, stop_after=count)
+    assert files_of(fill(home / "parts", kind)) == files_of(whole)
 
 
-def test_every_flipped_bit_in_a_chunk_is_found(tmp_path, kind):
-    path = fill(tmp_path, kind)
+def test_every_flipped_bit_in_a_chunk_is_found(home, kind):
+    path = fill(home, kind)
     raw = values()[ROWS : 2 * ROWS].tobytes()
     file = path if kind == "hdf5" else path / "embeddings" / "c" / "1" / "0" / "0"
     clean = file.read_bytes()
@@ -126,50 +137,51 @@ def test_every_flipped_bit_in_a_chunk_is_found(tmp_path, kind):
     assert verify_cache(path).ok
 
 
-def test_a_damaged_chunk_alone_is_missing_for_the_writer(tmp_path, kind):
-    path = fill(tmp_path, kind)
+def test_a_damaged_chunk_alone_is_missing_for_the_writer(home, kind):
+    path = fill(home, kind)
     clean = files_of(path)
     file = path if kind == "hdf5" else path / "embeddings" / "c" / "3" / "0" / "0"
     data = bytearray(file.read_bytes())
     position = data.index(values()[3 * ROWS : 4 * ROWS].tobytes())
     data[position + 5] ^= 64
     file.write_bytes(data)
-    with CacheWriter(tmp_path, kind, make_layout(), make_identity()) as writer:
+    with CacheWriter(home, form(kind), make_layout(), make_identity()) as writer:
         assert writer.missing_chunks() == [3]
-    assert files_of(fill(tmp_path, kind)) == clean
+    assert files_of(fill(home, kind)) == clean
 
 
-def test_a_block_that_was_not_committed_is_found_by_the_ledger(tmp_path, kind):
-    path = fill(tmp_path, kind)
-    with store_class(kind).open(path, writable=True) as store:
+def test_a_block_that_was_not_committed_is_found_by_the_ledger(home, kind):
+    path = fill(home, kind)
+    with store_class(form(kind)).open(path, writable=True) as store:
         store.write_chunk(0, values()[ROWS : 2 * ROWS])
     assert "not what was committed" in verify_cache(path).bad_chunks[0]
 
 
-def test_a_torn_ledger_line_costs_its_chunk_only(tmp_path, kind):
-    path = fill(tmp_path, kind, stop_after=3)
+def test_a_torn_ledger_line_costs_its_chunk_only(home, kind):
+    path = fill(home, kind, stop_after=3)
     ledger = ledger_path(path)
-    ledger.write_bytes(ledger.read_bytes()[:-9])
-    with CacheWriter(tmp_path, kind, make_layout(), make_identity()) as writer:
+    file = ledger / "2" if kind == "s3" else ledger
+    file.write_bytes(file.read_bytes()[:-9])
+    with CacheWriter(home, form(kind), make_layout(), make_identity()) as writer:
         assert writer.missing_chunks() == [2, 3, 4]
-    assert np.array_equal(open_cache(fill(tmp_path, kind)).load(), values())
+    assert np.array_equal(open_cache(fill(home, kind)).load(), values())
 
 
-def test_another_identity_at_the_same_place_names_the_field_and_both_values(tmp_path, kind):
-    path = fill(tmp_path, kind)
+def test_another_identity_at_the_same_place_names_the_field_and_both_values(home, kind):
+    path = fill(home, kind)
     other = make_identity(encoder={"weights": "xyz"})
-    writer = CacheWriter(tmp_path, kind, make_layout(), other)
-    path.rename(writer.path)
+    writer = CacheWriter(home, form(kind), make_layout(), other)
+    move(path, writer.path)
     with pytest.raises(CacheError, match=r"encoder\.weights: xyz here, abc there"):
         writer.__enter__()
 
 
-def test_a_second_writer_waits_for_the_first(tmp_path, kind):
-    with CacheWriter(tmp_path, kind, make_layout(), make_identity()) as writer:
+def test_a_second_writer_waits_for_the_first(home, kind):
+    with CacheWriter(home, form(kind), make_layout(), make_identity()) as writer:
         second = textwrap.dedent(f"""
             from filelock import FileLock, Timeout
             try:
-                FileLock({str(writer.path) + ".1-of-1.lock"!r}).acquire(timeout=0)
+                FileLock({lock_of(writer.path, "1-of-1").lock_file!r}).acquire(timeout=0)
             except Timeout:
                 print("locked")
         """)
@@ -178,7 +190,7 @@ def test_a_second_writer_waits_for_the_first(tmp_path, kind):
 
 
 @pytest.mark.parametrize("moment", ["before the ledger", "after the ledger", "before the mark"])
-def test_a_killed_writer_loses_at_most_its_chunk(tmp_path, kind, moment):
+def test_a_killed_writer_loses_at_most_its_chunk(home, kind, moment):
     script = textwrap.dedent(f"""
         import os, signal, sys
         sys.path[:0] = [{str(Path(__file__).parent)!r}]
@@ -196,21 +208,21 @@ def test_a_killed_writer_loses_at_most_its_chunk(tmp_path, kind, moment):
         Ledger.append = deadly
         if {moment!r} == "before the mark":
             CacheWriter.finish = die
-        contract.fill(contract.Path({str(tmp_path)!r}), {kind!r})
+        contract.fill(contract.place({str(home)!r}), {kind!r})
     """)
     done = subprocess.run([sys.executable, "-c", script], check=False, env=os.environ)
     assert done.returncode == -signal.SIGKILL
     missing = {"before the ledger": [2, 3, 4], "after the ledger": [3, 4], "before the mark": []}[moment]
-    with CacheWriter(tmp_path, kind, make_layout(), make_identity()) as writer:
+    with CacheWriter(home, form(kind), make_layout(), make_identity()) as writer:
         assert writer.missing_chunks() == missing
-    whole = fill(tmp_path / "whole", kind)
-    assert files_of(fill(tmp_path, kind)) == files_of(whole)
+    whole = fill(home / "whole", kind)
+    assert files_of(fill(home, kind)) == files_of(whole)
 
 
-def test_no_cache_is_reported_with_what_is_near(tmp_path, kind):
-    path = fill(tmp_path, kind)
+def test_no_cache_is_reported_with_what_is_near(home, kind):
+    path = fill(home, kind)
     with pytest.raises(CacheError, match=path.name):
-        open_cache(tmp_path / "nothing")
+        open_cache(home / "nothing")
 
 
 def test_chunks_are_even_and_within_their_size(kind):
