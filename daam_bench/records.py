@@ -30,6 +30,7 @@ class EpochRecord(BaseModel):
     epoch: int = Field(ge=1)
     learning_rate: float
     train_loss: float
+    validation_loss: float | None = None
     validation_score: float
     inner_score: float | None = Field(None, description="on the held-out part of the training split")
 
@@ -50,6 +51,9 @@ class RunRecord(BaseModel):
     metric: str = Field(description="accuracy, balanced_accuracy or macro_f1")
     score: float = Field(ge=0, le=1, description="of the selected epoch, on the validation samples")
     majority_score: float = Field(ge=0, le=1, description="of the training split's most frequent class")
+    layers: list[int] | None = Field(
+        None, description="numbers, from 1, of the layers that it was trained on; none for all"
+    )
     train_samples: int
     validation_samples: int
     selected_epoch: int | None = None
@@ -64,8 +68,21 @@ class RunRecord(BaseModel):
     protocol: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     cache_identity: str
-    wall_seconds: float
-    cpu_seconds: float
+    wall_seconds: float = Field(description="of this replica's own steps and predictions")
+    cpu_seconds: float = Field(description="of all threads, likewise")
+    loading_seconds: float | None = Field(
+        None, description="that training waited for values, shared equally by the replicas of a job"
+    )
+    samples_per_second: float | None = Field(None, description="training samples, over wall_seconds")
+    flops_forward: int | None = Field(None, description="floating point operations, one sample")
+    flops_training: int | None = Field(None, description="of a forward and a backward pass, one sample")
+    peak_memory_bytes: int | None = Field(
+        None,
+        description="most that the process (on a GPU: its tensors) had in use until this replica ended",
+    )
+    energy_joules: float | None = Field(
+        None, description="of the hardware while the job ran, shared by wall_seconds; none where not readable"
+    )
     environment: dict[str, str] = Field(description="versions, hardware, git commit")
     note: str = ""
 

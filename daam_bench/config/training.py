@@ -36,4 +36,15 @@ class TrainingConfig(Section):
     inner_fraction: float = Field(
         0.1, gt=0, lt=1, description="part of the training split that chooses the epoch when select: inner"
     )
+    shuffle_mebibytes: float = Field(
+        1024.0,
+        gt=0,
+        description="a cache up to this size is shuffled as a whole in each epoch; of a larger one, random "
+        "short runs of rows are shuffled in parts of this size",
+    )
     lora_plus_ratio: float = Field(2.828, gt=0, description="LoRA+: learning rate of B / learning rate of A")
+
+    @property
+    def shuffle_bytes(self) -> int:
+        """Size in bytes of what is shuffled at once."""
+        return int(self.shuffle_mebibytes * 2**20)

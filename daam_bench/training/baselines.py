@@ -1,5 +1,6 @@
 """Baselines that need no attention: what a reader compares the variants with."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,25 +30,30 @@ def predict_majority(labels: Rows, fold: Fold) -> BaselineOutcome:
 
 
 def predict_best_single_layer(
-    embeddings: npt.NDArray[np.floating], labels: Rows, fold: Fold, inner: tuple[Rows, Rows], metric: Metric
+    layers: Iterable[npt.NDArray[np.floating]],
+    labels: Rows,
+    fold: Fold,
+    inner: tuple[Rows, Rows],
+    metric: Metric,
 ) -> BaselineOutcome:
     """Logistic regression on one layer, chosen on a held-out part of the training split.
 
     Args:
-        embeddings: the whole cache, [sample, layer, feature].
+        layers: values [sample, feature] of each layer, one after another.
         labels: class index of each sample.
         fold: its training rows choose the layer and fit, its validation rows are predicted.
-        inner: the training rows divided in two: the layer is fitted on the first part, chosen on the second.
+        inner: the training rows divided in two: a layer is fitted on the first part, chosen on the second.
         metric: what the layer is chosen by.
     """
     fitted, held_out = inner
-    scores = []
-    for layer in range(embeddings.shape[1]):
-        model = _logistic_regression(embeddings[fitted, layer], labels[fitted])
-        scores.append(score(metric, labels[held_out], model.predict(embeddings[held_out, layer])))
-    best = int(np.argmax(scores))
-    model = _logistic_regression(embeddings[fold.train, best], labels[fold.train])
-    return BaselineOutcome(model.predict(embeddings[fold.validation, best]), f"layer {best + 1}")
+    best, best_score, predictions = 0, -1.0, np.empty(0, np.int64)
+    for number, values in enumerate(layers, 1):
+        model = _logistic_regression(values[fitted], labels[fitted])
+        found = score(metric, labels[held_out], model.predict(values[held_out]))
+        if found > best_score:
+            whole = _logistic_regression(values[fold.train], labels[fold.train])
+            best, best_score, predictions = number, found, whole.predict(values[fold.validation])
+    return BaselineOutcome(predictions, f"layer {best}")
 
 
 def _logistic_regression(features: npt.NDArray[np.floating], labels: Rows) -> Pipeline:

@@ -1,39 +1,40 @@
-"""One training job: every fold and seed of a variant on one cache, each kept as soon as it is finished."""
+"""One training job: every fold and seed of a variant on one cache; a killed job goes on where it was."""
 
 import hashlib
-import io
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock
-from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import Progress
-from safetensors.torch import save as save_tensors
-from torch import Tensor
 
-from daam_bench.cache.reader import EmbeddingCache, open_cache
 from daam_bench.config import FoldRule, Protocol, TrainingConfig
 from daam_bench.environment import describe_environment
 from daam_bench.errors import RecordError
 from daam_bench.fingerprint import source_fingerprint
 from daam_bench.heads.build import build_model
-from daam_bench.heads.model import AttentionClassifier, HasDensity
 from daam_bench.heads.presets import VARIANTS
 from daam_bench.records import RunRecord, read_record, write_atomically, write_finished, write_record
 from daam_bench.training.baselines import predict_best_single_layer, predict_majority
-from daam_bench.training.folds import Fold, Rows, deal_folds, hold_out
-from daam_bench.training.loop import Split, train_replica
+from daam_bench.training.bench import Bench, open_bench
+from daam_bench.training.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
+from daam_bench.training.cost import EnergyMeter, flops_per_sample, peak_memory_bytes
+from daam_bench.training.density import mean_densities, save_attention
+from daam_bench.training.folds import Fold, Rows, hold_out
 from daam_bench.training.metrics import score
 from daam_bench.training.names import BASELINES
+from daam_bench.training.replica import Replica, Split
+from daam_bench.training.together import train_together
 
 _ROOMS = ("heads", "training")
+# Models, their best states, moments and copies of all replicas that train together.
+_MOST_PARAMETERS = 250_000_000
+Place = tuple[Fold, int]
 
 
 class TrainingSpec(BaseModel):
@@ -48,20 +49,9 @@ class TrainingSpec(BaseModel):
     folds: FoldRule
     training: TrainingConfig
     protocol: Protocol
-
-
-@dataclass(frozen=True)
-class Bench:
-    """A resident cache with its folds, shared by the replicas of a job."""
-
-    cache: EmbeddingCache
-    embeddings: Tensor
-    labels: Rows
-    folds: list[Fold]
-    device: torch.device
-    usable: Rows
-    groups: list[str]
-    contents: list[str]
+    layers: dict[int, list[int]] | None = Field(
+        None, description="by fold: numbers, from 1, of the layers to train on; by default all of them"
+    )
 
 
 def run_job(spec: TrainingSpec, cache_path: Path, folder: Path, progress: Progress) -> None:
@@ -71,7 +61,7 @@ def run_job(spec: TrainingSpec, cache_path: Path, folder: Path, progress: Progre
         spec: what to compute; `variant` is one of `heads.presets.VARIANTS` or of `BASELINES`.
         cache_path: a finished cache.
         folder: where the records of this variant are written; one process at a time, others wait.
-        progress: shows replicas and time left.
+        progress: shows epochs and time left.
 
     Raises:
         CacheError: if the cache is not finished or damaged.
@@ -79,58 +69,71 @@ def run_job(spec: TrainingSpec, cache_path: Path, folder: Path, progress: Progre
     """
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        bench = _open_bench(cache_path, spec.folds)
-        replicas = [(fold, seed) for fold in bench.folds for seed in spec.seeds]
-        task = progress.add_task(f"{spec.dataset} x {spec.encoder}: {spec.variant}", total=len(replicas))
-        records = []
-        for fold, seed in replicas:
-            records.append(
-                _finished(spec, bench, fold, seed, folder) or _run_one(spec, bench, fold, seed, folder)
-            )
-            progress.advance(task)
-        write_finished(folder, records)
+        bench = open_bench(cache_path, spec.folds, spec.training.shuffle_bytes)
+        places = [(fold, seed) for fold in bench.folds for seed in spec.seeds]
+        left = [place for place in places if _finished(spec, bench, place, folder) is None]
+        title = f"{spec.dataset} x {spec.encoder}: {spec.variant}"
+        baseline = spec.variant in BASELINES
+        each = 1 if baseline else spec.training.epochs
+        task = progress.add_task(title, total=len(places) * each, completed=(len(places) - len(left)) * each)
+
+        def advance(replicas: int) -> None:
+            progress.advance(task, replicas)
+
+        if baseline:
+            for place in left:
+                _score_baseline(spec, bench, place, folder)
+                advance(1)
+        else:
+            # In memory nothing is gained by passing together, and a killed job keeps those that are done.
+            size = 1 if bench.source.in_memory else _replicas_at_once(spec, bench)
+            for start in range(0, len(left), size):
+                _train(spec, bench, left[start : start + size], folder, advance)
+        write_finished(folder, [read_record(folder / f"{_stem(place)}.json") for place in places])
 
 
-def _open_bench(path: Path, rule: FoldRule) -> Bench:
-    cache = open_cache(path)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    values = cache.load()
-    usable = np.flatnonzero(np.isfinite(values).all(axis=(1, 2)))
-    labels = np.asarray(cache.layout.labels, dtype=np.int64)[usable]
-    layout = cache.layout
-    columns = (layout.groups, layout.splits, layout.contents)
-    groups, splits, contents = ([names[i] for i in usable] for names in columns)
-    folds = deal_folds(labels, groups, splits, contents, rule)
-    embeddings = torch.from_numpy(values[usable].astype(np.float32)).to(device)
-    return Bench(cache, embeddings, labels, folds, device, usable, groups, contents)
+def _stem(place: Place) -> str:
+    return f"fold{place[0].index}_seed{place[1]}"
 
 
-def _key(spec: TrainingSpec, bench: Bench, fold: Fold, seed: int) -> str:
-    facts = spec.model_dump(mode="json", exclude={"seeds"}) | {
-        "fold": fold.index,
-        "seed": seed,
+def _key(spec: TrainingSpec, bench: Bench, place: Place) -> str:
+    facts = spec.model_dump(mode="json", exclude={"seeds", "layers"}) | {
+        "layers": layers_of(spec, place[0]),
+        "fold": place[0].index,
+        "seed": place[1],
         "cache": bench.cache.identity.digest,
         "source": source_fingerprint(*_ROOMS),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _finished(spec: TrainingSpec, bench: Bench, fold: Fold, seed: int, folder: Path) -> RunRecord | None:
+def layers_of(spec: TrainingSpec, fold: Fold) -> list[int] | None:
+    """Return the numbers, from 1, of the layers that a fold is trained on; None for all."""
+    return None if spec.layers is None else spec.layers[fold.index]
+
+
+def _finished(spec: TrainingSpec, bench: Bench, place: Place, folder: Path) -> RunRecord | None:
     """Return the record of an equal replica that an earlier run finished."""
     try:
-        record = read_record(folder / f"fold{fold.index}_seed{seed}.json")
+        record = read_record(folder / f"{_stem(place)}.json")
     except RecordError:
         return None
-    return record if record.key == _key(spec, bench, fold, seed) else None
+    return record if record.key == _key(spec, bench, place) else None
 
 
-def _run_one(spec: TrainingSpec, bench: Bench, fold: Fold, seed: int, folder: Path) -> RunRecord:
-    wall, cpu = perf_counter(), process_time()
-    compute = _score_baseline if spec.variant in BASELINES else _train_variant
-    predictions, details = compute(spec, bench, fold, seed, folder)
-    validation, metric = bench.labels[fold.validation], spec.training.metric
+def _hold_out(spec: TrainingSpec, bench: Bench, place: Place) -> tuple[Rows, Rows]:
+    fraction = spec.training.inner_fraction
+    return hold_out(place[0].train, bench.labels, bench.groups, bench.contents, fraction, place[1])
+
+
+def _write(
+    spec: TrainingSpec, bench: Bench, place: Place, folder: Path, predictions: Rows, facts: dict[str, Any]
+) -> None:
+    """Write predictions, then the record, which makes them count."""
+    fold, seed = place
+    labels, metric = bench.labels[fold.validation], spec.training.metric
     record = RunRecord(
-        key=_key(spec, bench, fold, seed),
+        key=_key(spec, bench, place),
         dataset=spec.dataset,
         encoder=spec.encoder,
         variant=spec.variant,
@@ -138,116 +141,140 @@ def _run_one(spec: TrainingSpec, bench: Bench, fold: Fold, seed: int, folder: Pa
         fold_name=fold.name,
         seed=seed,
         metric=metric,
-        score=score(metric, validation, predictions),
-        majority_score=score(metric, validation, predict_majority(bench.labels, fold).predictions),
+        score=score(metric, labels, predictions),
+        majority_score=score(metric, labels, predict_majority(bench.labels, fold).predictions),
+        layers=layers_of(spec, fold),
         train_samples=len(fold.train),
         validation_samples=len(fold.validation),
         cache_identity=bench.cache.identity.digest,
-        wall_seconds=perf_counter() - wall,
-        cpu_seconds=process_time() - cpu,
+        peak_memory_bytes=peak_memory_bytes(bench.device),
         environment=describe_environment(str(bench.device), torch.get_num_threads()),
-        **details,
+        **facts,
     )
+    ids = bench.cache.layout.sample_ids
     frame = pd.DataFrame(
         {
-            "sample_id": [bench.cache.layout.sample_ids[bench.usable[row]] for row in fold.validation],
-            "label": validation,
+            "sample_id": [ids[bench.usable[row]] for row in fold.validation],
+            "label": labels,
             "prediction": predictions,
         }
     )
     write_atomically(folder / f"{record.stem}.parquet", frame.to_parquet(index=False))
     write_record(folder, record)
-    return record
 
 
-def _score_baseline(
-    spec: TrainingSpec, bench: Bench, fold: Fold, seed: int, _folder: Path
-) -> tuple[Rows, dict[str, Any]]:
+def _score_baseline(spec: TrainingSpec, bench: Bench, place: Place, folder: Path) -> None:
+    wall, cpu = perf_counter(), process_time()
     if spec.variant == "majority":
-        found = predict_majority(bench.labels, fold)
+        found = predict_majority(bench.labels, place[0])
     else:
-        embeddings = bench.embeddings.cpu().numpy()
-        inner = _hold_out(spec, bench, fold, seed)
-        found = predict_best_single_layer(embeddings, bench.labels, fold, inner, spec.training.metric)
-    return found.predictions, {"kind": "baseline", "note": found.note}
+        inner = _hold_out(spec, bench, place)
+        layers = (bench.layer(number).numpy() for number in range(1, bench.cache.layout.layers + 1))
+        found = predict_best_single_layer(layers, bench.labels, place[0], inner, spec.training.metric)
+    facts = {"wall_seconds": perf_counter() - wall, "cpu_seconds": process_time() - cpu}
+    _write(spec, bench, place, folder, found.predictions, {"kind": "baseline", "note": found.note, **facts})
 
 
-def _hold_out(spec: TrainingSpec, bench: Bench, fold: Fold, seed: int) -> tuple[Rows, Rows]:
-    fraction = spec.training.inner_fraction
-    return hold_out(fold.train, bench.labels, bench.groups, bench.contents, fraction, seed)
+def _train(spec: TrainingSpec, bench: Bench, places: list[Place], folder: Path, advance: Any) -> None:
+    """Train some replicas together and write their records."""
+    meter, waited = EnergyMeter(bench.device), bench.source.waited
+    replicas = [_replica(spec, bench, place) for place in places]
+    marks = [(folder / _stem(place), _key(spec, bench, place)) for place in places]
+    _resume(replicas, marks)
+    advance(sum(replica.trained_epochs for replica in replicas))
+
+    def after_epoch() -> None:
+        for replica, mark in zip(replicas, marks, strict=True):
+            save_checkpoint(*mark, replica)
+        advance(len(replicas))
+
+    train_together(replicas, bench.source, after_epoch)
+    joules, waited = meter.joules(), bench.source.waited - waited
+    outcomes = [replica.outcome() for replica in replicas]
+    densities = mean_densities(replicas, bench.source, [place[0] for place in places])
+    wall = sum(replica.wall_seconds for replica in replicas)
+    for place, replica, outcome, maps, mark in zip(places, replicas, outcomes, densities, marks, strict=True):
+        save_attention(replica.model, maps, mark[0])
+        share = replica.wall_seconds / wall
+        facts = _facts(spec, bench, replica) | {
+            "loading_seconds": waited / len(replicas),
+            "energy_joules": None if joules is None else joules * share,
+        }
+        _write(spec, bench, place, folder, outcome.predictions.numpy(), facts)
+        remove_checkpoint(mark[0])
 
 
-def _train_variant(
-    spec: TrainingSpec, bench: Bench, fold: Fold, seed: int, folder: Path
-) -> tuple[Rows, dict[str, Any]]:
+def _resume(replicas: list[Replica], marks: list[tuple[Path, str]]) -> None:
+    """Bring replicas to their checkpoints, where there are any."""
+    for replica, mark in zip(replicas, marks, strict=True):
+        load_checkpoint(*mark, replica)
+
+
+def _replica(spec: TrainingSpec, bench: Bench, place: Place) -> Replica:
+    fold, seed = place
     split = Split(fold.train, None, fold.validation)
     if spec.protocol.select == "inner":
-        fitted, held_out = _hold_out(spec, bench, fold, seed)
-        split = Split(fitted, held_out, fold.validation)
-    classes = len(bench.cache.class_names)
+        split = Split(*_hold_out(spec, bench, place), fold.validation)
+    layers = layers_of(spec, fold)
+    heads = spec.training.density_heads
+    if heads is not None and layers is not None and len(layers) % heads:
+        heads = None  # these layers give way to the usual number
     torch.manual_seed(seed)
-    layers, features = bench.embeddings.shape[1:]
     model = build_model(
         spec.variant,
-        layers,
-        features,
-        classes,
+        bench.cache.layout.layers if layers is None else len(layers),
+        bench.cache.layout.features,
+        len(bench.cache.class_names),
         spec.protocol,
         decoder_channels=spec.training.decoder_channels,
-        density_heads=spec.training.density_heads,
+        density_heads=heads,
     ).to(bench.device)
-    outcome = train_replica(
+    return Replica(
         model,
-        bench.embeddings,
         torch.from_numpy(bench.labels).to(bench.device),
         split,
         spec.training,
         spec.protocol,
         order_seed=(seed, fold.index),
         lora_plus=VARIANTS[spec.variant].lora_plus,
+        layers=layers,
     )
-    stem = folder / f"fold{fold.index}_seed{seed}"
-    _save_attention(model, bench, fold, stem)
+
+
+def _facts(spec: TrainingSpec, bench: Bench, replica: Replica) -> dict[str, Any]:
+    model = replica.model
     counts = model.parameter_counts()
-    return outcome.predictions.numpy(), {
+    first = next(iter(bench.source.subset(replica.split.fitted[:2])))
+    forward, training = flops_per_sample(model, first.take(replica.split.fitted[:2], replica.layers))
+    samples = len(replica.split.fitted) * len(replica.epochs)
+    return {
         "kind": "attention",
         "note": model.note(),
-        "selected_epoch": outcome.selected_epoch,
-        "epochs": outcome.epochs,
+        "selected_epoch": replica.best_epoch,
+        "epochs": replica.epochs,
         "parameters_attention": counts.attention,
         "parameters_with_decoder": counts.with_decoder,
         "parameters_with_classifier": counts.with_classifier,
-        "parameter_ranges": _ranges(model),
+        "parameter_ranges": dict(_ranges(replica)),
         "protocol": spec.protocol.model_dump(),
         "training": spec.training.model_dump(),
+        "wall_seconds": replica.wall_seconds,
+        "cpu_seconds": replica.cpu_seconds,
+        "samples_per_second": samples / replica.wall_seconds,
+        "flops_forward": forward,
+        "flops_training": training,
     }
 
 
-def _save_attention(model: AttentionClassifier, bench: Bench, fold: Fold, stem: Path) -> None:
-    state = {name: tensor.contiguous() for name, tensor in model.attention.state_dict().items()}
-    write_atomically(stem.with_suffix(".safetensors"), save_tensors(state))
-    if isinstance(model.attention, HasDensity):
-        buffer = io.BytesIO()
-        np.savez(buffer, density=mean_density(model, bench.embeddings, fold.validation).cpu().numpy())
-        write_atomically(stem.with_suffix(".density.npz"), buffer.getvalue())
+def _ranges(replica: Replica) -> Iterator[tuple[str, tuple[float, float]]]:
+    """Yield each density parameter's name with its min and max after training."""
+    for name, values in replica.model.attention.named_parameters():
+        last = name.rsplit(".", 1)[-1]
+        if last in ("mean_offset", "scaled_variance", "spread"):
+            yield last, (float(values.min()), float(values.max()))
 
 
-@torch.inference_mode()
-def mean_density(
-    model: AttentionClassifier, embeddings: Float[Tensor, "sample layer feature"], rows: Rows
-) -> Float[Tensor, "layer feature"]:
-    """Return DA averaged over samples, in evaluation mode, float32 (paper section 3.4)."""
-    model.eval()
-    parts = [torch.from_numpy(part) for part in np.array_split(rows, max(1, len(rows) // 256))]
-    total = torch.stack([model.density(embeddings[part]).float().sum(dim=0) for part in parts]).sum(dim=0)
-    return total / len(rows)
-
-
-def _ranges(model: AttentionClassifier) -> dict[str, tuple[float, float]]:
-    """Return min and max of each density parameter after training, by its name."""
-    wanted = ("mean_offset", "scaled_variance", "spread")
-    return {
-        name.rsplit(".", 1)[-1]: (float(values.min()), float(values.max()))
-        for name, values in model.attention.named_parameters()
-        if name.rsplit(".", 1)[-1] in wanted
-    }
+def _replicas_at_once(spec: TrainingSpec, bench: Bench) -> int:
+    replica = _replica(spec, bench, (bench.folds[0], spec.seeds[0]))
+    parameters = sum(parameter.numel() for parameter in replica.model.parameters())
+    return max(1, int(_MOST_PARAMETERS / parameters))

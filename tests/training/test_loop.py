@@ -6,7 +6,9 @@ from daam_bench.config import Protocol, TrainingConfig
 from daam_bench.heads import build_model
 from daam_bench.records import EpochRecord
 from daam_bench.training.folds import hold_out
-from daam_bench.training.loop import Split, build_optimizer, selection_score, train_replica
+from daam_bench.training.optimization import build_optimizer, selection_score
+from daam_bench.training.replica import Split
+from daam_bench.training.together import train_replica
 
 LAYERS, FEATURES, CLASSES, CHANNELS = 6, 24, 3, 5
 

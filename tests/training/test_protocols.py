@@ -12,16 +12,12 @@ from daam_bench.config import PROTOCOLS, Protocol, TrainingConfig, parse_config
 from daam_bench.errors import ConfigError
 from daam_bench.heads import ConvolutionalDecoder, build_attention, build_model, parameter_counts
 from daam_bench.records import EpochRecord
-from daam_bench.training.loop import (
-    Split,
-    build_optimizer,
-    build_schedule,
-    predict,
-    selection_score,
-    train_replica,
-    watched_score,
-)
 from daam_bench.training.losses import focal_loss
+from daam_bench.training.optimization import build_optimizer, build_schedule, selection_score, watched_score
+from daam_bench.training.prediction import predict
+from daam_bench.training.replica import Split
+from daam_bench.training.source import Buffer
+from daam_bench.training.together import train_replica
 
 LAYERS, FEATURES, CLASSES = 6, 11, 3
 
@@ -33,6 +29,10 @@ def protocol(**switches: object) -> Protocol:
 def attention(variant: str, switches: Protocol, layers: int = LAYERS, features: int = FEATURES) -> nn.Module:
     torch.manual_seed(0)
     return build_attention(variant, layers, features, switches)
+
+
+def resident(x: Tensor) -> Buffer:
+    return Buffer(0, np.arange(len(x)), x, x.device)
 
 
 def set_to(module: nn.Module, **values: float) -> nn.Module:
@@ -115,7 +115,7 @@ def test_d2_holds_in_validation_with_the_batches_of_training() -> None:
     )
     x, rows = sample(7, LAYERS, FEATURES), np.arange(7)
     training = TrainingConfig(batch_size=3, precision="float32")
-    found = predict(model, x, rows, training)
+    found = predict(model, resident(x), rows, training)
     expected = torch.cat([model(part) for part in x.split(3)])
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert (found - model(x)).abs().max() > 1e-4
@@ -126,7 +126,9 @@ def test_d2_over_layers_validation_does_not_depend_on_the_batch_size() -> None:
         "mha", LAYERS, FEATURES, CLASSES, protocol(attention_axis="layers"), decoder_channels=5
     )
     x, rows = sample(7, LAYERS, FEATURES), np.arange(7)
-    found = [predict(model, x, rows, TrainingConfig(batch_size=b, precision="float32")) for b in (1, 3)]
+    found = [
+        predict(model, resident(x), rows, TrainingConfig(batch_size=b, precision="float32")) for b in (1, 3)
+    ]
     torch.testing.assert_close(found[0], found[1])
 
 

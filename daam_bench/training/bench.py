@@ -1,0 +1,100 @@
+"""A cache with its folds, opened for a training job."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from daam_bench.cache.reader import EmbeddingCache, open_cache
+from daam_bench.cache.stream import RowReader
+from daam_bench.config import FoldRule
+from daam_bench.errors import ConfigError
+from daam_bench.training.folds import Fold, Rows, deal_folds
+from daam_bench.training.source import ResidentSource, Source, StreamingSource
+
+# Memory is no part of what is computed, so it is no part of the configuration.
+MEMORY = "DAAM_BENCH_MEMORY_GIB"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the replicas of a job share.
+
+    Attributes:
+        cache: the finished cache.
+        usable: row in the cache of each sample that takes part; quarantined ones do not.
+        labels, groups, contents: of each sample that takes part.
+        folds: their row numbers count the samples that take part.
+        device: where training runs.
+        source: of the values.
+    """
+
+    cache: EmbeddingCache
+    usable: Rows
+    labels: Rows
+    groups: list[str]
+    contents: list[str]
+    folds: list[Fold]
+    device: torch.device
+    source: Source
+
+    def layer(self, number: int) -> Float[Tensor, "sample feature"]:
+        """Return the values of one layer, counted from 1, of all samples, float32."""
+        rows = np.arange(len(self.usable))
+        parts = [buffer.take(buffer.rows, [number])[:, 0].cpu() for buffer in self.source.subset(rows)]
+        return torch.cat(parts)
+
+
+def open_bench(path: Path, rule: FoldRule, shuffle_bytes: int) -> Bench:
+    """Open a cache: in memory if it takes no more than half of what is free, else to be streamed.
+
+    Args:
+        path: the store, its manifest, or the folder of one.
+        rule: how to deal folds.
+        shuffle_bytes: size of what is shuffled at once; equal orders follow, in memory or not.
+
+    Raises:
+        CacheError: if the cache is not finished or damaged.
+        DataError: if the folds cannot be dealt.
+        ConfigError: if the environment sets no number as memory.
+    """
+    cache = open_cache(path)
+    layout = cache.layout
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    usable = np.flatnonzero(cache.lengths >= 0)
+    labels = np.asarray(layout.labels, dtype=np.int64)[usable]
+    columns = (layout.groups, layout.splits, layout.contents)
+    groups, splits, contents = ([names[i] for i in usable] for names in columns)
+    folds = deal_folds(labels, groups, splits, contents, rule)
+    row_bytes = layout.layers * layout.features * np.dtype(layout.dtype).itemsize
+    values = layout.layers * layout.features * 4 * len(usable)
+    source: Source
+    if values <= _memory_bytes(device):
+        resident = torch.empty(len(usable), layout.layers, layout.features, device=device)
+        filled = 0
+        for rows, block in cache.iter_chunks():
+            kept = block[cache.lengths[rows] >= 0]
+            resident[filled : filled + len(kept)] = torch.from_numpy(kept)
+            filled += len(kept)
+        source = ResidentSource(resident, row_bytes, shuffle_bytes)
+    else:
+        source = StreamingSource(RowReader(cache), usable, row_bytes, shuffle_bytes, device)
+    return Bench(cache, usable, labels, groups, contents, folds, device, source)
+
+
+def _memory_bytes(device: torch.device) -> int:
+    """Return how many bytes of values may be kept."""
+    given = os.environ.get(MEMORY)
+    if given is not None:
+        try:
+            return int(float(given) * 2**30)
+        except ValueError:
+            raise ConfigError("not a number", where=MEMORY, expected="GiB, such as 8", found=given) from None
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0]) // 2
+    return int(psutil.virtual_memory().available) // 2

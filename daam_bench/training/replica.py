@@ -1,0 +1,227 @@
+"""One replica (variant x fold x seed): what it learns from a buffer, and which epoch it keeps."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter, process_time
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from daam_bench.config import Protocol, TrainingConfig
+from daam_bench.heads.model import AttentionClassifier
+from daam_bench.records import EpochRecord
+from daam_bench.training.folds import Rows
+from daam_bench.training.losses import loss_of
+from daam_bench.training.metrics import score
+from daam_bench.training.optimization import build_optimizer, build_schedule, selection_score, watched_score
+from daam_bench.training.order import batches_of, order_in_buffer
+from daam_bench.training.prediction import autocast, predict
+from daam_bench.training.source import Buffer
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers of one replica, ascending; `held_out` chooses the epoch when the protocol selects on it."""
+
+    fitted: Rows
+    held_out: Rows | None
+    validation: Rows
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What training one replica gave; the model has the parameters of the selected epoch."""
+
+    model: nn.Module
+    epochs: list[EpochRecord]
+    selected_epoch: int
+    predictions: Int[Tensor, " validation"]
+
+
+class Replica:
+    """A model in training. It is given buffers; it never asks where they come from.
+
+    Args:
+        model: initialised attention classifier on the device of the buffers.
+        labels: class index of each sample.
+        split: rows to fit, to choose on, to validate on.
+        training: epochs, batch size, loss, precision.
+        protocol: optimiser (D4), schedule (D5), selection (D6).
+        order_seed: seed of the sample order.
+        lora_plus: whether the B matrices of low-rank updates learn `lora_plus_ratio` times faster.
+        layers: the layers of the cache, counted from 1, that the model sees; by default all.
+    """
+
+    def __init__(
+        self,
+        model: AttentionClassifier,
+        labels: Int[Tensor, " sample"],
+        split: Split,
+        training: TrainingConfig,
+        protocol: Protocol,
+        order_seed: tuple[int, ...],
+        lora_plus: bool = False,
+        layers: Sequence[int] | None = None,
+    ) -> None:
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.labels, self.split, self.training, self.protocol = labels, split, training, protocol
+        self.layers = layers
+        self.optimizer = build_optimizer(model, training, protocol, lora_plus)
+        self.plateau = build_schedule(self.optimizer, protocol)
+        self.epochs: list[EpochRecord] = []
+        self.best_epoch, self.best_rank = 0, -1.0
+        self.best_state = copy.deepcopy(model.state_dict())
+        self.best_predictions: Tensor = torch.empty(0, dtype=torch.int64)
+        self.pending: tuple[int, float, float] | None = None  # epoch, learning rate, loss: not scored yet
+        self.wall_seconds, self.cpu_seconds = 0.0, 0.0
+        # Some modules draw noise: each replica has its own, whoever trains beside it.
+        self.noise = torch.get_rng_state()
+        self._seed = order_seed
+        self._losses: list[Tensor] = []
+        self._carry: tuple[Rows, Tensor] | None = None
+
+    def train_on(self, buffer: Buffer, epoch: int) -> None:
+        """Take the optimiser's steps of all full batches up to the end of a buffer."""
+        rows = order_in_buffer(buffer.own(self.split.fitted), self._seed, epoch, buffer.number)
+        with _Watch(self):
+            carried = self._carry
+            taken = 0 if carried is None else len(carried[0])
+            size = self.training.batch_size
+            if taken and taken + len(rows) >= size:
+                first, rows = rows[: size - taken], rows[size - taken :]
+                self._step(*self._joined(carried, first, buffer))
+                carried = None
+            full = len(rows) // size * size if carried is None else 0
+            for part in batches_of(rows[:full], size):
+                self._step(part, buffer.take(part, self.layers))
+            rest = rows[full:]
+            self._carry = self._joined(carried, rest, buffer) if len(rest) else carried
+
+    @property
+    def trained_epochs(self) -> int:
+        """Number of epochs that were trained; the last one may not have been scored yet."""
+        return len(self.epochs) + (self.pending is not None)
+
+    def end_training(self, epoch: int) -> None:
+        """Take the step of the last batch of an epoch, which may be smaller."""
+        with _Watch(self):
+            if self._carry is not None:
+                self._step(*self._carry)
+            loss = float(torch.stack(self._losses).sum()) / len(self.split.fitted)
+        self._carry, self._losses = None, []
+        self.pending = (epoch, float(self.optimizer.param_groups[0]["lr"]), loss)
+
+    def end_epoch(self, found: "Evaluation") -> None:
+        """Record an epoch, keep it if it is the best one so far, and let the schedule see it."""
+        validation, held_out = found.predictions()
+        labels = self.labels.cpu().numpy()
+        metric = self.training.metric
+        record = EpochRecord(
+            epoch=found.epoch,
+            learning_rate=found.learning_rate,
+            train_loss=found.train_loss,
+            validation_loss=found.validation_loss(),
+            validation_score=score(metric, labels[self.split.validation], validation.numpy()),
+            inner_score=None
+            if self.split.held_out is None
+            else score(metric, labels[self.split.held_out], held_out.numpy()),
+        )
+        self.epochs.append(record)
+        self.pending = None
+        rank = selection_score(record, self.protocol)
+        if rank > self.best_rank:
+            self.best_epoch, self.best_rank, self.best_predictions = record.epoch, rank, validation
+            self.best_state = copy.deepcopy(found.model.state_dict())
+        if self.plateau is not None:
+            self.plateau.step(watched_score(record, self.protocol))
+
+    def outcome(self) -> Outcome:
+        """Return the model of the selected epoch with its predictions."""
+        self.model.load_state_dict(self.best_state)
+        return Outcome(self.model, self.epochs, self.best_epoch, self.best_predictions)
+
+    def _joined(self, carried: tuple[Rows, Tensor] | None, rows: Rows, buffer: Buffer) -> tuple[Rows, Tensor]:
+        values = buffer.take(rows, self.layers)
+        if carried is None:
+            return rows, values
+        return np.concatenate([carried[0], rows]), torch.cat([carried[1], values])
+
+    def _step(self, rows: Rows, values: Tensor) -> None:
+        self.model.train()
+        labels = self.labels[torch.from_numpy(rows)]
+        with autocast(values.device, self.training):
+            logits = self.model(values)
+        loss = loss_of(logits, labels, self.training)
+        penalty = self.model.penalty(len(self.split.fitted))  # of a variant that prunes itself
+        self.optimizer.zero_grad(set_to_none=True)
+        (loss if penalty is None else loss + penalty).backward()
+        self.optimizer.step()
+        self._losses.append(loss.detach() * len(rows))
+
+
+class Evaluation:
+    """What a replica's model says after an epoch; where reading is dear, one pass later than it trained.
+
+    Args:
+        replica: which has just trained an epoch.
+        later: keep a copy of the model, because training goes on before the values come by again.
+    """
+
+    def __init__(self, replica: Replica, later: bool) -> None:
+        assert replica.pending is not None  # it has just trained
+        self.replica = replica
+        self.epoch, self.learning_rate, self.train_loss = replica.pending
+        self.model = copy.deepcopy(replica.model) if later else replica.model
+        split = replica.split
+        self._rows = [split.validation, np.empty(0, np.int64) if split.held_out is None else split.held_out]
+        self._logits: list[list[Tensor]] = [[], []]
+
+    @property
+    def rows(self) -> Rows:
+        """All rows that it needs, ascending."""
+        return np.unique(np.concatenate(self._rows))
+
+    def see(self, buffer: Buffer) -> None:
+        """Predict the rows that a buffer holds."""
+        with _Watch(self.replica):
+            for rows, logits in zip(self._rows, self._logits, strict=True):
+                own = buffer.own(rows)
+                if len(own):
+                    found = predict(self.model, buffer, own, self.replica.training, self.replica.layers)
+                    logits.append(torch.cat([torch.from_numpy(own)[:, None], found.cpu().double()], dim=1))
+
+    def predictions(self) -> tuple[Tensor, Tensor]:
+        """Return predicted classes of the validation rows and of the held-out rows, both ascending by row."""
+        validation, held_out = (self._ordered(part).argmax(dim=1) for part in (0, 1))
+        return validation, held_out
+
+    def validation_loss(self) -> float:
+        """Return the mean loss on the validation rows."""
+        labels = self.replica.labels.cpu()[torch.from_numpy(self._rows[0])]
+        return float(loss_of(self._ordered(0).float(), labels, self.replica.training))
+
+    def _ordered(self, part: int) -> Tensor:
+        if not self._logits[part]:
+            return torch.empty(0, 1)
+        found = torch.cat(self._logits[part])
+        return found[found[:, 0].argsort(), 1:]
+
+
+class _Watch:
+    """Adds the time of a block to a replica, and gives it its own noise."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+
+    def __enter__(self) -> None:
+        self._start, self._outside = (perf_counter(), process_time()), torch.get_rng_state()
+        torch.set_rng_state(self._replica.noise)
+
+    def __exit__(self, *_: object) -> None:
+        self._replica.noise = torch.get_rng_state()
+        torch.set_rng_state(self._outside)
+        self._replica.wall_seconds += perf_counter() - self._start[0]
+        self._replica.cpu_seconds += process_time() - self._start[1]

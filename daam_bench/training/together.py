@@ -1,0 +1,84 @@
+"""Train replicas together: one pass through the values of an epoch serves all of them."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from daam_bench.config import Protocol, TrainingConfig
+from daam_bench.heads.model import AttentionClassifier
+from daam_bench.training.replica import Evaluation, Outcome, Replica, Split
+from daam_bench.training.source import ResidentSource, Source
+
+
+def train_together(
+    replicas: Sequence[Replica], source: Source, after_epoch: Callable[[], None] = lambda: None
+) -> None:
+    """Train replicas to their last epoch, each as if it were alone.
+
+    A source that is read from a disk is read once an epoch: an epoch is scored while the next one trains, by
+    a copy of its models, and the last one in a pass over what it needs. A schedule that follows the scores
+    (D5) cannot wait, so each of its epochs has such a pass.
+
+    Args:
+        replicas: of equal numbers of epochs and one protocol; some may be ahead of others.
+        source: of the values.
+        after_epoch: called when every replica has ended an epoch.
+    """
+    first = min(replica.trained_epochs for replica in replicas) + 1
+    later = not source.in_memory and replicas[0].plateau is None
+    waiting = _evaluations(replicas, later)
+    for epoch in range(first, replicas[0].training.epochs + 1):
+        # A job may have been killed while some had saved this epoch and others had not.
+        behind = [replica for replica in replicas if replica.trained_epochs < epoch]
+        for buffer in source.epoch(epoch):
+            for replica in behind:
+                replica.train_on(buffer, epoch)
+            for evaluation in waiting:
+                evaluation.see(buffer)
+        _close(waiting)
+        for replica in behind:
+            replica.end_training(epoch)
+        waiting = _evaluations(replicas, later)
+        if not later:
+            waiting = _see_all(waiting, source)
+        after_epoch()
+    _see_all(waiting, source)
+
+
+def _evaluations(replicas: Sequence[Replica], later: bool) -> list[Evaluation]:
+    return [Evaluation(replica, later) for replica in replicas if replica.pending is not None]
+
+
+def train_replica(
+    model: AttentionClassifier,
+    embeddings: Float[Tensor, "sample layer feature"],
+    labels: Int[Tensor, " sample"],
+    split: Split,
+    training: TrainingConfig,
+    protocol: Protocol,
+    order_seed: tuple[int, ...],
+    lora_plus: bool = False,
+) -> Outcome:
+    """Train one replica on values in memory and return what came out; arguments as of `Replica`."""
+    replica = Replica(model, labels, split, training, protocol, order_seed, lora_plus)
+    row_bytes = embeddings[0].numel() * embeddings.element_size()
+    train_together([replica], ResidentSource(embeddings, row_bytes, training.shuffle_bytes))
+    return replica.outcome()
+
+
+def _see_all(evaluations: Sequence[Evaluation], source: Source) -> list[Evaluation]:
+    """Score in a pass over what is needed; none is left waiting."""
+    if evaluations:
+        wanted = np.unique(np.concatenate([evaluation.rows for evaluation in evaluations]))
+        for buffer in source.subset(wanted):
+            for evaluation in evaluations:
+                evaluation.see(buffer)
+        _close(evaluations)
+    return []
+
+
+def _close(evaluations: Sequence[Evaluation]) -> None:
+    for evaluation in evaluations:
+        evaluation.replica.end_epoch(evaluation)

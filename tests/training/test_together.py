@@ -1,0 +1,250 @@
+"""Replicas that train together equal solo runs, whoever trains beside them and wherever values lie."""
+
+import copy
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from training.plain_loop import train_plainly
+
+from daam_bench.cache.stream import RowReader
+from daam_bench.config import Protocol, TrainingConfig
+from daam_bench.heads import build_model
+from daam_bench.heads.presets import VARIANTS
+from daam_bench.training.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
+from daam_bench.training.optimization import build_optimizer
+from daam_bench.training.order import deal_buffers
+from daam_bench.training.replica import Replica, Split
+from daam_bench.training.source import ResidentSource, StreamingSource
+from daam_bench.training.together import train_together
+
+SAMPLES, LAYERS, FEATURES, CLASSES = 113, 6, 24, 3
+ROW_BYTES = LAYERS * FEATURES * 4
+# One row a run, 23 rows a buffer.
+SMALL = 23 * 2**18
+
+
+class Array(RowReader):
+    """A reader of rows that lie in memory."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def read(self, rows):
+        return self.values[rows].numpy()
+
+
+def values():
+    return torch.randn(SAMPLES, LAYERS, FEATURES, generator=torch.Generator().manual_seed(1))
+
+
+def labels():
+    return values()[:, 2, :CLASSES].argmax(dim=1)
+
+
+def replica(variant="daam_v1", seed=0, fold=0, epochs=3, precision="float32", **switches):
+    switches = {"weight_decay": 0.01, **switches}
+    protocol = Protocol.model_validate(switches)
+    training = TrainingConfig(
+        epochs=epochs, batch_size=8, learning_rate=3e-3, precision=precision, decoder_channels=5
+    )
+    rows = np.arange(SAMPLES)
+    validation = rows[fold::5]
+    others = np.setdiff1d(rows, validation)
+    inner = protocol.select == "inner"
+    split = Split(others[10:] if inner else others, others[:10] if inner else None, validation)
+    torch.manual_seed(seed)
+    model = build_model(variant, LAYERS, FEATURES, CLASSES, protocol, decoder_channels=5)
+    return Replica(model, labels(), split, training, protocol, (seed, fold))
+
+
+def source(kind, buffer_bytes=SMALL):
+    row_bytes = 2**18  # as if rows were long: a run is one row
+    if kind == "resident":
+        return ResidentSource(values(), row_bytes, buffer_bytes)
+    device = torch.device("cpu")
+    return StreamingSource(Array(values()), np.arange(SAMPLES), row_bytes, buffer_bytes, device)
+
+
+def train(kind, *replicas, buffer_bytes=SMALL):
+    where = source(kind, buffer_bytes)
+    train_together(replicas, where)
+    return [each.outcome() for each in replicas], where
+
+
+def assert_equal(left, right):
+    assert left.epochs == right.epochs
+    assert left.selected_epoch == right.selected_epoch
+    assert torch.equal(left.predictions, right.predictions)
+    for a, b in zip(left.model.state_dict().values(), right.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_replica_in_company_equals_one_alone_bit_for_bit(variant):
+    places = [(0, 0), (0, 3), (7, 0)]
+    together, _ = train("streaming", *(replica(variant, *place) for place in places))
+    for place, found in zip(places, together, strict=True):
+        (alone,), _ = train("resident", replica(variant, *place))
+        assert_equal(found, alone)
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [{"schedule": "plateau"}, {"select": "last"}, {"select": "best_validation"}, {"optimizer": "adamw"}],
+    ids=str,
+)
+def test_protocols_stream_as_they_do_in_memory(switches):
+    (streamed,), _ = train("streaming", replica(**switches))
+    (resident,), _ = train("resident", replica(**switches))
+    assert_equal(streamed, resident)
+
+
+@pytest.mark.parametrize("variant", ["daam_v1", "mha_bn", "mixture_selected", "gqdaam"])
+def test_training_equals_the_plain_loop(variant):
+    made = replica(variant, select="last", epochs=4)
+    model, noise = copy.deepcopy(made.model), made.noise
+    optimizer = build_optimizer(model, made.training, made.protocol)
+    (found,), _ = train("resident", made, buffer_bytes=2**40)
+    rows = made.split
+    losses, accuracies, states = train_plainly(
+        model, values(), labels(), rows.fitted, rows.validation, made.training, optimizer, (0, 0), noise
+    )
+    assert [e.train_loss for e in found.epochs] == pytest.approx(losses, rel=1e-6)
+    assert [e.validation_score for e in found.epochs] == pytest.approx(accuracies)
+    for name, value in found.model.state_dict().items():
+        torch.testing.assert_close(value, states[-1][name], rtol=1e-5, atol=1e-6)
+
+
+def test_a_stream_is_read_about_once_an_epoch_however_many_replicas():
+    replicas = [replica(seed=seed, fold=fold, epochs=4) for seed in range(2) for fold in range(5)]
+    _, where = train("streaming", *replicas)
+    cache = SAMPLES * ROW_BYTES
+    # Four epochs and the last one's scores, of rows that every fold needs.
+    assert where.bytes_read <= 5 * cache
+    assert where.bytes_read > 4 * cache
+
+
+@given(st.integers(1, 3000), st.integers(1, 2**19), st.integers(1, 2**28), st.integers(1, 9))
+def test_every_row_is_in_one_buffer_of_an_epoch(samples, row_bytes, buffer_bytes, epoch):
+    buffers = deal_buffers(samples, row_bytes, buffer_bytes, epoch)
+    assert np.array_equal(np.sort(np.concatenate(buffers)), np.arange(samples))
+    for rows in buffers:
+        assert (np.diff(rows) > 0).all()
+        assert len(rows) <= max(1, buffer_bytes // row_bytes, 2**18 // row_bytes)
+
+
+def test_batches_of_a_sorted_cache_are_as_mixed_as_a_full_shuffle():
+    row_bytes, samples = 49152, 24_000  # 24 x 1024 in float16
+    classes = np.arange(samples) * 10 // samples
+    buffers = deal_buffers(samples, row_bytes, 2**28, 1)
+    assert len(buffers) > 3
+    rng = np.random.default_rng(0)
+
+    def entropy(order):
+        shares = [np.bincount(classes[part], minlength=10) / 32 for part in order.reshape(-1, 32)]
+        return np.mean([-(s[s > 0] * np.log(s[s > 0])).sum() for s in shares])
+
+    ours = np.concatenate([rng.permutation(rows) for rows in buffers])
+    assert entropy(ours) == pytest.approx(entropy(rng.permutation(samples)), rel=0.01)
+
+
+@pytest.mark.parametrize("kind", ["resident", "streaming"])
+@pytest.mark.parametrize("variant", ["daam_v1", "mha_bn", "mixture_selected"])
+def test_a_run_that_was_cut_ends_as_if_it_was_not(tmp_path, kind, variant):
+    (whole,), _ = train(kind, replica(variant, epochs=4, schedule="plateau"))
+    for _ in range(4):
+        started = replica(variant, epochs=4, schedule="plateau")
+        load_checkpoint(tmp_path / "fold0_seed0", "key", started)
+        before = started.trained_epochs
+
+        class Cut(Exception):
+            pass
+
+        def cut(started=started, Cut=Cut):
+            save_checkpoint(tmp_path / "fold0_seed0", "key", started)
+            raise Cut
+
+        with pytest.raises(Cut):
+            train_together([started], source(kind), cut)
+        assert started.trained_epochs == before + 1
+    ended = replica(variant, epochs=4, schedule="plateau")
+    assert load_checkpoint(tmp_path / "fold0_seed0", "key", ended)
+    (found,), _ = train(kind, ended)
+    assert_equal(found, whole)
+
+
+@pytest.mark.parametrize("damage", ["other key", "tensors", "facts", "gone"])
+def test_a_checkpoint_that_is_not_whole_is_not_used(tmp_path, damage):
+    stem = tmp_path / "fold0_seed0"
+    made = replica()
+    train("resident", made)
+    save_checkpoint(stem, "key", made)
+    (tensors,) = tmp_path.glob("*.checkpoint")
+    if damage == "tensors":
+        data = bytearray(tensors.read_bytes())
+        data[-3] ^= 1
+        tensors.write_bytes(data)
+    elif damage == "facts":
+        facts = tmp_path / "fold0_seed0.checkpoint.json"
+        facts.write_bytes(facts.read_bytes()[:-20])
+    elif damage == "gone":
+        tensors.unlink()
+    assert not load_checkpoint(stem, "other" if damage == "other key" else "key", replica())
+    remove_checkpoint(stem)
+    assert not list(tmp_path.iterdir())
+
+
+def test_replicas_of_which_some_are_ahead_end_alike(tmp_path):
+    alone = [train("streaming", replica(seed=seed, epochs=4))[0][0] for seed in (0, 1)]
+    ahead, behind = replica(seed=0, epochs=4), replica(seed=1, epochs=4)
+    cut = iter([None, RuntimeError])
+
+    def after():
+        save_checkpoint(tmp_path / "a", "key", ahead)
+        if next(cut) is not None:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        train_together([ahead], source("streaming"), after)
+    fresh = replica(seed=0, epochs=4)
+    assert load_checkpoint(tmp_path / "a", "key", fresh)
+    assert fresh.trained_epochs == 2
+    found, _ = train("streaming", fresh, behind)
+    for left, right in zip(found, alone, strict=True):
+        assert_equal(left, right)
+
+
+def test_a_killed_job_goes_on_after_its_last_epoch(tmp_path):
+    script = textwrap.dedent(f"""
+        import sys
+        sys.path[:0] = [{str(Path(__file__).parents[1])!r}]
+        import os, signal
+        from training import test_together as tests
+        made = tests.replica(epochs=3)
+        stem = tests.Path({str(tmp_path)!r}) / "fold0_seed0"
+        tests.load_checkpoint(stem, "key", made)
+        before = made.trained_epochs
+        def after():
+            tests.save_checkpoint(stem, "key", made)
+            os.kill(os.getpid(), signal.SIGKILL)
+        tests.train_together([made], tests.source("resident"), after)
+        print(before, [e.train_loss for e in made.epochs])
+    """)
+    codes = []
+    for _ in range(4):
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=os.environ, capture_output=True, text=True, check=False
+        )
+        codes.append(done.returncode)
+    assert codes == [-signal.SIGKILL] * 3 + [0]
+    (whole,), _ = train("resident", replica(epochs=3))
+    assert done.stdout == f"3 {[e.train_loss for e in whole.epochs]}\n"
