@@ -3,7 +3,7 @@
 import hashlib
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from filelock import FileLock
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import Progress
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -48,6 +48,9 @@ class TrainingSpec(BaseModel):
     folds: FoldRule
     training: TrainingConfig
     protocol: Protocol
+    layers: dict[int, list[int]] | None = Field(
+        None, description="by fold: numbers, from 1, of the layers to train on; by default all of them"
+    )
 
 
 @dataclass(frozen=True)
@@ -106,13 +109,30 @@ def _open_bench(path: Path, rule: FoldRule) -> Bench:
 
 
 def _key(spec: TrainingSpec, bench: Bench, fold: Fold, seed: int) -> str:
-    facts = spec.model_dump(mode="json", exclude={"seeds"}) | {
+    facts = spec.model_dump(mode="json", exclude={"seeds", "layers"}) | {
+        "layers": layers_of(spec, fold),
         "fold": fold.index,
         "seed": seed,
         "cache": bench.cache.identity.digest,
         "source": source_fingerprint(*_ROOMS),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def layers_of(spec: TrainingSpec, fold: Fold) -> list[int] | None:
+    """Return the numbers, from 1, of the layers that a fold is trained on; None for all."""
+    return None if spec.layers is None else spec.layers[fold.index]
+
+
+def _on_layers(spec: TrainingSpec, bench: Bench, layers: list[int] | None) -> tuple[TrainingSpec, Bench]:
+    """Return a bench of these layers alone; heads that cannot share them give way to the usual number."""
+    if layers is None:
+        return spec, bench
+    heads = spec.training.density_heads
+    if heads is not None and len(layers) % heads:
+        training = spec.training.model_copy(update={"density_heads": None})
+        spec = spec.model_copy(update={"training": training})
+    return spec, replace(bench, embeddings=bench.embeddings[:, [layer - 1 for layer in layers]])
 
 
 def _finished(spec: TrainingSpec, bench: Bench, fold: Fold, seed: int, folder: Path) -> RunRecord | None:
@@ -126,6 +146,7 @@ def _finished(spec: TrainingSpec, bench: Bench, fold: Fold, seed: int, folder: P
 
 def _run_one(spec: TrainingSpec, bench: Bench, fold: Fold, seed: int, folder: Path) -> RunRecord:
     wall, cpu = perf_counter(), process_time()
+    spec, bench = _on_layers(spec, bench, layers_of(spec, fold))
     compute = _score_baseline if spec.variant in BASELINES else _train_variant
     predictions, details = compute(spec, bench, fold, seed, folder)
     validation, metric = bench.labels[fold.validation], spec.training.metric
@@ -142,6 +163,7 @@ def _run_one(spec: TrainingSpec, bench: Bench, fold: Fold, seed: int, folder: Pa
         majority_score=score(metric, validation, predict_majority(bench.labels, fold).predictions),
         train_samples=len(fold.train),
         validation_samples=len(fold.validation),
+        layers=layers_of(spec, fold),
         cache_identity=bench.cache.identity.digest,
         wall_seconds=perf_counter() - wall,
         cpu_seconds=process_time() - cpu,
@@ -228,7 +250,9 @@ def _save_attention(model: AttentionClassifier, bench: Bench, fold: Fold, stem: 
     write_atomically(stem.with_suffix(".safetensors"), save_tensors(state))
     if isinstance(model.attention, HasDensity):
         buffer = io.BytesIO()
-        np.savez(buffer, density=mean_density(model, bench.embeddings, fold.validation).cpu().numpy())
+        rows = {"density": fold.validation, "training_density": fold.train}
+        maps = {name: mean_density(model, bench.embeddings, some) for name, some in rows.items()}
+        np.savez(buffer, **{name: found.cpu().numpy() for name, found in maps.items()})  # type: ignore[arg-type]
         write_atomically(stem.with_suffix(".density.npz"), buffer.getvalue())
 
 
