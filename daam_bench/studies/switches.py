@@ -53,10 +53,6 @@ def _encoder_lora(variant: str, _: TrainingConfig) -> bool:
     return variant.startswith("encoder_lora")
 
 
-def _encoder_lora_plus(variant: str, _: TrainingConfig) -> bool:
-    return variant.startswith("encoder_lora_plus")
-
-
 _DENSITY = _built_by("density", "grouped_query_density")
 _TABLE = (
     Switch("density_exponent", "D1", _DENSITY, "a density variant"),
@@ -71,7 +67,7 @@ _TABLE = (
     Switch("gqdaam_heads", "D7", _built_by("grouped_query_density"), "GQDAAM"),
     Switch("encoder_lora_targets", "D8", _encoder_lora, "encoder LoRA"),
     Switch("encoder_lora_scale", "D8", _encoder_lora, "encoder LoRA"),
-    Switch("encoder_lora_classifier", "D9", _encoder_lora_plus, "encoder LoRA+"),
+    Switch("encoder_lora_classifier", "D9", _encoder_lora, "encoder LoRA"),
 )
 
 SWITCHES: Mapping[str, Switch] = MappingProxyType({switch.field: switch for switch in _TABLE})

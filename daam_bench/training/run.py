@@ -124,8 +124,9 @@ def layers_of(spec: TrainingSpec, fold: Fold) -> list[int] | None:
     return None if spec.layers is None else spec.layers[fold.index]
 
 
-def _on_layers(spec: TrainingSpec, bench: Bench, layers: list[int] | None) -> tuple[TrainingSpec, Bench]:
-    """Return a bench of these layers alone; heads that cannot share them give way to the usual number."""
+def _on_layers(spec: TrainingSpec, bench: Bench, fold: Fold) -> tuple[TrainingSpec, Bench]:
+    """Return a bench of the fold's layers; heads that cannot share them give way to the usual number."""
+    layers = layers_of(spec, fold)
     if layers is None:
         return spec, bench
     heads = spec.training.density_heads
@@ -146,9 +147,8 @@ def _finished(spec: TrainingSpec, bench: Bench, fold: Fold, seed: int, folder: P
 
 def _run_one(spec: TrainingSpec, bench: Bench, fold: Fold, seed: int, folder: Path) -> RunRecord:
     wall, cpu = perf_counter(), process_time()
-    spec, bench = _on_layers(spec, bench, layers_of(spec, fold))
     compute = _score_baseline if spec.variant in BASELINES else _train_variant
-    predictions, details = compute(spec, bench, fold, seed, folder)
+    predictions, details = compute(*_on_layers(spec, bench, fold), fold, seed, folder)
     validation, metric = bench.labels[fold.validation], spec.training.metric
     record = RunRecord(
         key=_key(spec, bench, fold, seed),
