@@ -154,7 +154,8 @@ def write_study_tables_step(output: Path, spec: Spec, log: Log = None) -> None:
 
     given = json.loads(spec)
     with _logged(log):
-        write_study_tables(*([Path(p).parent for p in given[key]] for key in ("records", "studies")), output)
+        runs, studies = ([Path(path).parent for path in given[key]] for key in ("records", "studies"))
+        write_study_tables(runs, studies, output)
 
 
 @step_app.command("write-study-figures")
@@ -166,7 +167,8 @@ def write_study_figures_step(output: Path, spec: Spec, log: Log = None) -> None:
 
     given = json.loads(spec)
     with _logged(log):
-        write_study_figures(*([Path(p).parent for p in given[key]] for key in ("records", "studies")), output)
+        runs, studies = ([Path(path).parent for path in given[key]] for key in ("records", "studies"))
+        write_study_figures(runs, studies, output)
 
 
 @step_app.command("write-report")

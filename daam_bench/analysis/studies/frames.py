@@ -36,12 +36,8 @@ def study_frame(folders: Sequence[Path], kind: str) -> pd.DataFrame:
 
 
 def _frame(records: Sequence[RunRecord]) -> pd.DataFrame:
-    frame = replica_frame(records)
-    return frame.assign(
-        select=[r.protocol.get("select") for r in records],
-        protocol=[r.protocol for r in records],
-        layers=[r.layers for r in records],
-    )
+    own = {"select": [r.protocol.get("select") for r in records], "protocol": [r.protocol for r in records]}
+    return replica_frame(records).join(pd.DataFrame(own | {"layers": [r.layers for r in records]}))
 
 
 def same_runs(frame: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:

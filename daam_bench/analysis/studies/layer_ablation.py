@@ -1,4 +1,4 @@
-"""Retrained on the layers of highest and of lowest importance: by fold, as the paper prints it, and over k."""
+"""Retrained on the layers of highest and of lowest importance: by fold as in the paper, and over k."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,9 +22,9 @@ from daam_bench.studies.names import Pick
 
 IMPORTANCE = {"top": "high", "bottom": "low", "random": "random", "all": "all"}
 CAPTION = (
-    "Retrained on some layers only: those of highest and of lowest Importance Factor, and random ones. Layers "
-    "are chosen for each fold from its density on training samples, averaged over seeds. Accuracy in percent, "
-    f"mean over seeds; +/- is the population standard deviation over seeds. {NOTE}"
+    "Retrained on some layers only: those of highest and of lowest Importance Factor, and random ones. "
+    "Layers are chosen for each fold from its density on training samples, averaged over seeds. Accuracy in "
+    f"percent, mean over seeds; +/- is the population standard deviation over seeds. {NOTE}"
 )
 CURVE_CAPTION = (
     "The same over k, the number of layers kept: mean over folds and seeds with its 95 % bootstrap interval, "
@@ -64,7 +64,7 @@ def layer_ablation(ablation: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             row
             | {
-                "importance": IMPORTANCE[row["side"]],
+                "importance": IMPORTANCE[str(row["side"])],
                 "layers": "all" if layers is None else ",".join(map(str, layers)),
                 "seeds": len(scores),
                 "mean_percent": scores.mean(),

@@ -20,10 +20,10 @@ from daam_bench.analysis.studies.frames import (
 )
 
 CAPTION = (
-    "Every variant under each protocol: accuracy in percent, mean and population standard deviation over folds "
-    "and seeds; in brackets the difference from the ordinary runs in points of percent with its 95 % interval "
-    "(corrected resampled t over folds). The protocol of the ordinary runs is as configured, the others are as "
-    f"published. {NOTE}"
+    "Every variant under each protocol: accuracy in percent, mean and population standard deviation over "
+    "folds and seeds; in brackets the difference from the ordinary runs in points of percent with its 95 % "
+    "interval (corrected resampled t over folds). The protocol of the ordinary runs is as configured, the "
+    f"others are as published. {NOTE}"
 )
 
 

@@ -1,6 +1,6 @@
 """What the choice of the epoch is worth, from the epochs of one run: no training."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from daam_bench.records import EpochRecord, RunRecord
 CAPTION = (
     "What the choice of the epoch is worth, from the epochs of the same runs: accuracy in percent, mean over "
     "folds and seeds, of the epoch that is best on the held-out part of the training split (inner), of the "
-    "last one, and of the best one on the validation samples themselves; the differences from inner in points "
-    f"of percent with their 95 % intervals (corrected resampled t over folds). {MARK} optimistic: the samples "
-    "that score the model chose its epoch; the difference is how much that flatters. Runs without a held-out "
-    "part have no inner."
+    "last one, and of the best one on the validation samples themselves; the differences from inner in "
+    f"points of percent with their 95 % intervals (corrected resampled t over folds). {MARK} optimistic: the "
+    "samples that score the model chose its epoch; the difference is how much that flatters. Runs without a "
+    "held-out part have no inner."
 )
 COLUMNS = (
     *CACHE,
@@ -63,8 +63,8 @@ def _facts(record: RunRecord) -> dict[str, Any]:
     return {name: getattr(record, name) for name in names}
 
 
-def _row(keys: tuple[str, ...], part: pd.DataFrame) -> dict[str, Any]:
-    row = dict(zip([*CACHE, "variant"], keys, strict=True)) | {
+def _row(keys: tuple[Hashable, ...], part: pd.DataFrame) -> dict[str, Any]:
+    row: dict[str, Any] = dict(zip([*CACHE, "variant"], keys, strict=True)) | {
         "folds": part["fold"].nunique(),
         "seeds": part["seed"].nunique(),
     }

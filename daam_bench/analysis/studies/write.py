@@ -71,7 +71,7 @@ def write_study_figures(runs: Sequence[Path], studies: Sequence[Path], out: Path
     curve = ablation.ablation_curve(ablation.ablation_frame(runs, studies))
     for (dataset, encoder, variant, blocks), rows in curve.groupby([*CACHE, "variant", "blocks"], sort=False):
         what = "blocks of layers" if blocks else "layers"
-        figure = plot_ablation_curve(rows, f"{title_of(variant)} on some {what}: {dataset} x {encoder}")
+        figure = plot_ablation_curve(rows, f"{title_of(str(variant))} on some {what}: {dataset} x {encoder}")
         name = f"{'block' if blocks else 'layer'}_ablation_{dataset}_{encoder}_{variant}"
         paths += save_figure(figure, out / name)
     return paths
