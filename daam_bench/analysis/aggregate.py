@@ -20,7 +20,6 @@ BASELINE_TITLES = {
 _TITLES = BASELINE_TITLES | {name: variant.title for name, variant in VARIANTS.items()}
 _ORDER = {name: position for position, name in enumerate(_TITLES)}
 CACHE = ["dataset", "encoder"]
-ROUNDING = 1e-9  # points of percent; a smaller spread is no spread
 
 
 def title_of(variant: str) -> str:
@@ -77,7 +76,7 @@ def interval(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     """
     if len(values) < 2:
         return float("nan"), float("nan")
-    if np.ptp(values) <= ROUNDING:
+    if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
     found = bootstrap((values,), np.mean, n_resamples=9999, rng=np.random.default_rng(0), method="BCa")
     return float(found.confidence_interval.low), float(found.confidence_interval.high)

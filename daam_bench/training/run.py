@@ -271,7 +271,7 @@ def _ranges(model: AttentionClassifier) -> dict[str, tuple[float, float]]:
     """Return min and max of each density parameter after training, by its name."""
     wanted = ("mean_offset", "scaled_variance", "spread")
     return {
-        name.rsplit(".", 1)[-1]: (float(values.min()), float(values.max()))
+        name.rsplit(".", 1)[-1]: (float(values.detach().min()), float(values.detach().max()))
         for name, values in model.attention.named_parameters()
         if name.rsplit(".", 1)[-1] in wanted
     }

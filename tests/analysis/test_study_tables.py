@@ -199,7 +199,9 @@ def test_optimistic_numbers_are_marked_wherever_they_are_shown(runs, studies):
 
 def test_the_report_shows_the_studies(runs, studies, tmp_path):
     out = tmp_path / "report.html"
-    write_report(runs, tmp_path / "figures", [], out, "title", [], studies)
+    baseline = tmp_path / "runs/toy_data/tiny/best_single_layer"
+    write_runs(baseline, "best_single_layer", [[0.4], [0.5]], kind="baseline", note="layer 2")
+    write_report([*runs, baseline], tmp_path / "figures", [], out, "title", [], studies)
     page = out.read_text()
     assert "inner to best_validation" in page
     assert "protocol-released/mha/finished.json" in page

@@ -76,8 +76,8 @@ def test_each_fold_sees_its_own_layers_alone(cache, tmp_path):
     # The layer with the class is in the choice of fold 0 only.
     records = train(cache, tmp_path, spec({0: [2, TELLING], 1: [1, 2]}, epochs=8))
     assert {(r.fold, tuple(r.layers)) for r in records} == {(0, (2, TELLING)), (1, (1, 2))}
-    assert {r.score for r in records if r.fold == 0} == {1.0}
-    assert all(r.score < 0.9 for r in records if r.fold == 1)
+    assert all(r.score > 0.85 for r in records if r.fold == 0)
+    assert all(r.score < 0.75 for r in records if r.fold == 1)
     assert read_density(tmp_path, records[0]).shape == (2, FEATURES)
 
 
