@@ -129,7 +129,8 @@ def readable_ablation_curve(frame: pd.DataFrame) -> pd.DataFrame:
     ranges = zip(frame["mean_low_percent"], frame["mean_high_percent"], strict=True)
     shown["95 % interval"] = ["one run" if pd.isna(a) else f"{a:.1f} to {b:.1f}" for a, b in ranges]
     shown["Against low (points)"] = effect_cells(frame)
-    return shown
+    # The ordinary run stands beside single layers and beside blocks.
+    return shown.drop_duplicates(ignore_index=True)
 
 
 def _kept(frame: pd.DataFrame) -> list[str]:
