@@ -8,7 +8,7 @@ CONSTRAINTS := $(shell command -v nvidia-smi >/dev/null 2>&1 || echo "-c constra
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check $(CONSTRAINTS) \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help tables figures report cache test lint benchmark-cache
+.PHONY: help tables figures report studies cache test lint benchmark-cache
 # Set-up writes into one .venv, and Snakemake holds one lock: never two at a time.
 .NOTPARALLEL:
 
@@ -26,6 +26,10 @@ figures: .venv/.installed ## the figures alone
 report: .venv/.installed ## the report alone
 	@$(BIN)/daam-bench unlock
 	$(BIN)/snakemake report
+
+studies: .venv/.installed ## every protocol, each switch alone and the ablation of layers (half an hour)
+	@$(BIN)/daam-bench unlock
+	$(BIN)/snakemake tables figures report --configfile config/studies.yaml
 
 cache: .venv/.installed ## the embeddings alone
 	@$(BIN)/daam-bench unlock

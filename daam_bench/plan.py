@@ -9,6 +9,7 @@ from daam_bench.config import Config, DatasetConfig, EncoderConfig, Experiment, 
 from daam_bench.datasets.registry import dataset_kind
 from daam_bench.errors import ConfigError, DataError, unknown_name
 from daam_bench.heads.presets import VARIANTS, find_variant
+from daam_bench.studies.jobs import Base, StudyJob, study_jobs
 
 RESOURCES = Path("resources")
 
@@ -33,6 +34,7 @@ class Plan:
         caches: (dataset, encoder) of each cache.
         jobs: one a variant and cache.
         assets: names of the pinned assets that are needed.
+        studies: one a derived run (`studies.jobs`).
         missing: one error for each file or folder that is not there and that no asset provides.
     """
 
@@ -42,6 +44,7 @@ class Plan:
     jobs: list[Job]
     assets: list[str]
     missing: list[DataError] = field(default_factory=list)
+    studies: list[StudyJob] = field(default_factory=list)
 
     def variants_of(self, dataset: str, encoder: str) -> list[str]:
         """Return the variants trained on one cache, in the order of the presets."""
@@ -81,7 +84,7 @@ def make_plan(config: Config) -> Plan:
             _check_files(f"datasets.{name}.path", dataset)
         except DataError as error:
             missing.append(error)
-    return Plan(datasets, encoders, caches, jobs, sorted(assets), missing)
+    return Plan(datasets, encoders, caches, jobs, sorted(assets), missing, _studies(config, jobs))
 
 
 def _jobs(config: Config, experiment: Experiment) -> list[Job]:
@@ -110,6 +113,16 @@ def _jobs(config: Config, experiment: Experiment) -> list[Job]:
         for variant in VARIANTS
         if variant in wanted
     ]
+
+
+def _studies(config: Config, jobs: list[Job]) -> list[StudyJob]:
+    """Return the derived runs of the experiments' jobs."""
+    bases = []
+    for experiment in config.experiments:
+        own = [j for j in jobs if (j.dataset, j.encoder) == (experiment.dataset, experiment.encoder)]
+        if own:
+            bases.append(Base(experiment, [j.variant for j in own], own[0].training, config.protocol))
+    return study_jobs(config, bases)
 
 
 def _check_files(where: str, dataset: DatasetConfig) -> None:

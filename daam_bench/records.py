@@ -4,10 +4,12 @@ Layout below `results/runs/<dataset>/<encoder>/<variant>/`:
 
     fold<F>_seed<S>.json           the record (`RunRecord`)
     fold<F>_seed<S>.parquet        sample_id, label, prediction, one row per validation sample
-    fold<F>_seed<S>.density.npz    `density` [layer, feature], mean DA over the validation samples
-                                   (density variants only)
+    fold<F>_seed<S>.density.npz    `density` [layer, feature], mean DA over the validation samples, and
+                                   `training_density`, over the training samples (density variants only)
     fold<F>_seed<S>.safetensors    trained parameters of the attention part
     finished.json                  the records that the job consists of, written last
+
+Derived runs have the same files below `results/studies/<dataset>/<encoder>/<study>/<variant>/`.
 """
 
 import json
@@ -51,9 +53,6 @@ class RunRecord(BaseModel):
     metric: str = Field(description="accuracy, balanced_accuracy or macro_f1")
     score: float = Field(ge=0, le=1, description="of the selected epoch, on the validation samples")
     majority_score: float = Field(ge=0, le=1, description="of the training split's most frequent class")
-    layers: list[int] | None = Field(
-        None, description="numbers, from 1, of the layers that it was trained on; none for all"
-    )
     train_samples: int
     validation_samples: int
     selected_epoch: int | None = None
@@ -64,6 +63,9 @@ class RunRecord(BaseModel):
     parameter_ranges: dict[str, tuple[float, float]] = Field(
         default_factory=dict,
         description="(min, max) after training of mean_offset, scaled_variance, spread (density variants)",
+    )
+    layers: list[int] | None = Field(
+        None, description="numbers, from 1, of the layers that were trained on; None for all of them"
     )
     protocol: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)

@@ -91,12 +91,40 @@ def finish_cache_step(
 
 
 @step_app.command("train-variant")
-def train_variant_step(cache: Path, output: Path, spec: Spec, log: Log = None) -> None:
+def train_variant_step(
+    cache: Path,
+    output: Path,
+    spec: Spec,
+    layers: Annotated[
+        Path | None, typer.Option(help="layers by pick and fold; choose-layers wrote it")
+    ] = None,
+    pick: Annotated[str, typer.Option(help="which of these to train on")] = "",
+    log: Log = None,
+) -> None:
     """Train or score all folds and seeds of a variant; `output` is the list of finished records."""
+    import json
+
     from daam_bench.training.run import TrainingSpec, run_job
 
     with _logged(log), progress_bar("replicas/s") as progress:
-        run_job(TrainingSpec.model_validate_json(spec), cache, output.parent, progress)
+        job = json.loads(spec)
+        if layers is not None:
+            job["layers"] = json.loads(layers.read_bytes())["choices"][pick]
+        run_job(TrainingSpec.model_validate(job), cache, output.parent, progress)
+
+
+@step_app.command("choose-layers")
+def choose_layers_step(records: Path, output: Path, spec: Spec, log: Log = None) -> None:
+    """Choose layers by importance for every fold; the specification has picks and seeds."""
+    import json
+
+    from daam_bench.analysis.layer_choice import choose_layers
+    from daam_bench.records import write_atomically
+
+    given = json.loads(spec)
+    with _logged(log):
+        found = choose_layers(records.parent, given["picks"], given["seeds"])
+        write_atomically(output, (json.dumps(found, indent=1) + "\n").encode())
 
 
 @step_app.command("write-tables")
@@ -117,6 +145,32 @@ def write_figures_step(records: list[Path], output: Path = Path("results/figures
         write_figures([path.parent for path in records], output)
 
 
+@step_app.command("write-study-tables")
+def write_study_tables_step(output: Path, spec: Spec, log: Log = None) -> None:
+    """Gather ordinary and derived runs into tables; the specification has both lists of records."""
+    import json
+
+    from daam_bench.analysis.studies.write import write_study_tables
+
+    given = json.loads(spec)
+    with _logged(log):
+        runs, studies = ([Path(path).parent for path in given[key]] for key in ("records", "studies"))
+        write_study_tables(runs, studies, output)
+
+
+@step_app.command("write-study-figures")
+def write_study_figures_step(output: Path, spec: Spec, log: Log = None) -> None:
+    """Draw the figures of derived runs; the specification has both lists of records."""
+    import json
+
+    from daam_bench.analysis.studies.write import write_study_figures
+
+    given = json.loads(spec)
+    with _logged(log):
+        runs, studies = ([Path(path).parent for path in given[key]] for key in ("records", "studies"))
+        write_study_figures(runs, studies, output)
+
+
 @step_app.command("write-report")
 def write_report_step(output: Path, spec: Spec, log: Log = None) -> None:
     """Write the report; the specification has title, notes, records and manifests."""
@@ -133,6 +187,7 @@ def write_report_step(output: Path, spec: Spec, log: Log = None) -> None:
             output,
             given["title"],
             given["notes"],
+            [Path(path).parent for path in given.get("studies", [])],
         )
 
 

@@ -29,7 +29,7 @@ def test_every_yaml_block_is_valid(block):
     base = yaml.safe_load((ROOT / "config.yaml").read_text())
     merged = base | {k: base[k] | v if isinstance(v, dict) else v for k, v in data.items()}
     config = parse_config(merged)
-    for name in data["datasets"]:
+    for name in data.get("datasets", {}):
         dataset = config.datasets[name]
         assert dataset_kind(dataset.kind).modality_of(dataset, name) == dataset.modality
 

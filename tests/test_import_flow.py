@@ -16,6 +16,7 @@ FLOW = (
     ("records", "fingerprint", "environment", "assets", "locks"),
     ("config",),
     ("datasets", "encoders", "heads"),
+    ("studies",),
     ("plan",),
     ("cache",),
     ("training",),

@@ -118,7 +118,7 @@ def write_figures(folders: Sequence[Path], out: Path) -> list[Path]:
         records = list(group)
         heading = f"{dataset} x {encoder}"
         figure = plot_accuracy(summary_frame(replica_frame(records)), f"Accuracy: {heading}")
-        paths += _save(figure, out / f"accuracy_{dataset}_{encoder}")
+        paths += save_figure(figure, out / f"accuracy_{dataset}_{encoder}")
         for variant, runs in groupby(records, key=lambda record: record.variant):
             folder = places[dataset, encoder, variant]
             paths += _write_density(list(runs), folder, out, f"{title_of(variant)}, {heading}")
@@ -135,12 +135,12 @@ def _write_density(runs: list[RunRecord], folder: Path, out: Path, heading: str)
     importance = plot_importance(importance_factor(mean_density(densities)), f"{heading} ({over})")
     shares = np.stack([layer_contribution(density) for density in densities])
     contribution = plot_layer_contribution(shares, heading)
-    return _save(importance, out / f"importance_{name}") + _save(
+    return save_figure(importance, out / f"importance_{name}") + save_figure(
         contribution, out / f"layer_contribution_{name}"
     )
 
 
-def _save(figure: Figure, stem: Path) -> list[Path]:
+def save_figure(figure: Figure, stem: Path) -> list[Path]:
     """Write PNG and PDF without dates, so that equal results give equal files."""
     paths = []
     for ending, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None, "Producer": None})):

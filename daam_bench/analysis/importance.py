@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,12 @@ from daam_bench.records import RunRecord
 Map = npt.NDArray[np.floating]
 
 
-def read_density(folder: Path, record: RunRecord) -> Map:
-    """Return the mean density of one replica, [layer, feature]."""
+def read_density(
+    folder: Path, record: RunRecord, samples: Literal["validation", "training"] = "validation"
+) -> Map:
+    """Return the density of one replica, [layer, feature], mean over its fold's samples of a split."""
     with np.load(folder / f"{record.stem}.density.npz", allow_pickle=False) as arrays:
-        found: Map = arrays["density"]
+        found: Map = arrays["density" if samples == "validation" else "training_density"]
     return found
 
 

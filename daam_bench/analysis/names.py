@@ -1,13 +1,34 @@
 """File names of tables and figures; imports nothing heavy, so that planning stays quick."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 TABLES = ("accuracy_summary", "accuracy_per_fold", "comparisons", "parameter_counts", "parameter_ranges")
+STUDY_TABLES = {
+    "protocol": ("protocols",),
+    "switch": ("switch_effects",),
+    "layers": ("layer_ablation", "layer_ablation_curve"),
+}
 
 
 def table_names() -> list[str]:
     """Return the file names of all tables."""
     return [f"{name}.{ending}" for name in TABLES for ending in ("csv", "md", "tex")]
+
+
+def study_table_names(kinds: Collection[str]) -> list[str]:
+    """Return the file names of the tables of studies of these kinds (protocol, switch, layers)."""
+    names = [
+        "selection_worth",
+        *(name for kind in STUDY_TABLES if kind in kinds for name in STUDY_TABLES[kind]),
+    ]
+    return [f"{name}.{ending}" for name in names for ending in ("csv", "md", "tex")]
+
+
+def study_figure_names(ablated: Collection[tuple[str, str, str, bool]]) -> list[str]:
+    """Return the file names of the ablation curves of (dataset, encoder, variant, in blocks)."""
+    kinds = {False: "layer", True: "block"}
+    stems = [f"{kinds[block]}_ablation_{dataset}_{encoder}_{v}" for dataset, encoder, v, block in ablated]
+    return [f"{stem}.{ending}" for stem in stems for ending in ("png", "pdf")]
 
 
 def figure_stems(dataset: str, encoder: str, density_variants: Sequence[str]) -> list[str]:

@@ -11,6 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from daam_bench.analysis.aggregate import CACHE, read_all, replica_frame, title_of
 from daam_bench.analysis.names import TABLES, figure_stems
+from daam_bench.analysis.studies.write import CAPTIONS as STUDY_CAPTIONS
+from daam_bench.analysis.studies.write import READABLE, study_tables
 from daam_bench.analysis.tables import CAPTIONS, make_tables, readable
 from daam_bench.records import RunRecord, write_atomically
 
@@ -22,6 +24,7 @@ def write_report(
     out: Path,
     title: str,
     notes: Sequence[str],
+    studies: Sequence[Path] = (),
 ) -> None:
     """Write the report of the records of variant folders.
 
@@ -32,6 +35,7 @@ def write_report(
         out: the HTML file.
         title: heading.
         notes: what a reader must know first, such as what is smaller than in the paper.
+        studies: folders of derived runs.
 
     Raises:
         RecordError: if a record is missing or damaged.
@@ -49,13 +53,18 @@ def write_report(
         captions=CAPTIONS,
         tables={name: _html(readable(name, frames[name])) for name in TABLES},
         caches=[_cache(dataset, encoder, figures, records) for dataset, encoder in _caches(records)],
+        studies=[
+            {"caption": STUDY_CAPTIONS[name], "table": _html(READABLE[name](frame))}
+            for name, frame in study_tables(folders, studies).items()
+        ],
+        curves=[_picture(file, _curve(file)) for file in sorted(figures.glob("*_ablation_*.png")) if studies],
         cost=_html(_cost(replicas)),
         choices=_html(_choices(records)),
         sources=[_source(json.loads(path.read_bytes())) for path in manifests],
         protocols=_distinct(r.protocol for r in records if r.protocol),
         trainings=_distinct(r.training for r in records if r.training),
         environments=_distinct(r.environment for r in records),
-        records=[str(folder) for folder in folders],
+        records=[str(folder) for folder in [*folders, *studies]],
     )
     write_atomically(out, page.encode())
 
@@ -112,9 +121,21 @@ def _cache(dataset: str, encoder: str, figures: Path, records: Sequence[RunRecor
                 f"Share of each layer in the density of {title_of(variant)}; whiskers: population standard "
             )
             text += "deviation over folds and seeds."
-        data = base64.b64encode(file.read_bytes()).decode()
-        pictures.append({"data": f"data:image/png;base64,{data}", "text": text})
+        pictures.append(_picture(file, text))
     return {"name": f"{dataset} x {encoder}", "pictures": pictures}
+
+
+def _picture(file: Path, text: str) -> dict[str, str]:
+    """Return a picture as a data address, with what it shows."""
+    return {"data": f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}", "text": text}
+
+
+def _curve(file: Path) -> str:
+    kind, _, place = file.stem.partition("_ablation_")
+    return (
+        f"Accuracy over the number of layers kept ({kind}s), {place}: highest and lowest importance, random "
+        "and all layers; 95 % bootstrap interval over folds and seeds."
+    )
 
 
 def _cost(replicas: pd.DataFrame) -> pd.DataFrame:

@@ -170,16 +170,21 @@ def write_tables(folders: Sequence[Path], out: Path) -> list[Path]:
     """
     frames = make_tables(folders)
     for name in TABLES:
-        shown = readable(name, frames[name])
-        caption = CAPTIONS[name].replace("%", r"\%")
-        texts = {
-            "csv": frames[name].to_csv(index=False),
-            "md": f"{CAPTIONS[name]}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n",
-            "tex": shown.to_latex(index=False, escape=True, caption=caption, label=f"tab:{name}"),
-        }
-        for ending, text in texts.items():
-            write_atomically(out / f"{name}.{ending}", text.encode())
+        write_table(out, name, frames[name], readable(name, frames[name]), CAPTIONS[name])
     return [out / name for name in table_names()]
+
+
+def write_table(out: Path, name: str, frame: pd.DataFrame, shown: pd.DataFrame, caption: str) -> list[Path]:
+    """Write one table in full precision as CSV, as it is read as Markdown and LaTeX; return the paths."""
+    escaped = caption.replace("%", r"\%")
+    texts = {
+        "csv": frame.to_csv(index=False),
+        "md": f"{caption}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n",
+        "tex": shown.to_latex(index=False, escape=True, caption=escaped, label=f"tab:{name}"),
+    }
+    for ending, text in texts.items():
+        write_atomically(out / f"{name}.{ending}", text.encode())
+    return [out / f"{name}.{ending}" for ending in texts]
 
 
 def _with_spread(means: pd.Series, spreads: pd.Series) -> list[str]:

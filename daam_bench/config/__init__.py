@@ -9,6 +9,7 @@ from daam_bench.config.encoder import EncoderConfig
 from daam_bench.config.load import load_config, parse_config, training_of
 from daam_bench.config.protocol import PROTOCOLS, Protocol, ShortClips
 from daam_bench.config.section import REVISION
+from daam_bench.config.studies import LayerAblationStudy, ProtocolStudy, Study, SwitchStudy
 from daam_bench.config.training import Metric, TrainingConfig
 from daam_bench.config.whole import Config, Experiment
 
@@ -22,10 +23,14 @@ __all__ = [
     "EncoderConfig",
     "Experiment",
     "FoldRule",
+    "LayerAblationStudy",
     "Metric",
     "Modality",
     "Protocol",
+    "ProtocolStudy",
     "ShortClips",
+    "Study",
+    "SwitchStudy",
     "TrainingConfig",
     "load_config",
     "parse_config",

@@ -1,7 +1,8 @@
 """From YAML to the typed configuration; every problem is named with its key and the nearest valid one."""
 
 from pathlib import Path
-from typing import Any, get_args
+from types import UnionType
+from typing import Annotated, Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -69,6 +70,15 @@ def _keys_at(model: Any, path: tuple[int | str, ...]) -> list[str]:
     for part in path:
         if isinstance(model, type) and issubclass(model, BaseModel):
             model = model.model_fields[str(part)].annotation
+        elif part in (kinds := {k: m for m in _members(model) for k in [m.model_fields["kind"].default]}):
+            model = kinds[str(part)]
         else:  # a mapping or list: go on with what it holds
             model = get_args(model)[-1]
     return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _members(model: Any) -> list[type[BaseModel]]:
+    """Return the sections of a union that `kind` tells apart; none for anything else."""
+    union = get_args(model)[0] if get_origin(model) is Annotated else model
+    found = get_args(union) if isinstance(union, UnionType) else ()
+    return [member for member in found if isinstance(member, type) and issubclass(member, BaseModel)]

@@ -9,6 +9,7 @@ from daam_bench.config.dataset import DatasetConfig
 from daam_bench.config.encoder import EncoderConfig
 from daam_bench.config.protocol import Protocol
 from daam_bench.config.section import Name, Section
+from daam_bench.config.studies import Study
 from daam_bench.config.training import TrainingConfig
 
 
@@ -35,6 +36,9 @@ class Config(Section):
     cache: CacheConfig = CacheConfig()
     protocol: Protocol = Field(default_factory=lambda: Protocol.model_validate("corrected"))
     training: TrainingConfig = TrainingConfig()
+    studies: list[Study] = Field(
+        default_factory=list, description="runs derived from the experiments: protocols, switches, layers"
+    )
 
     @model_validator(mode="after")
     def _no_experiment_twice(self) -> Self:

@@ -271,7 +271,7 @@ def _ranges(replica: Replica) -> Iterator[tuple[str, tuple[float, float]]]:
     for name, values in replica.model.attention.named_parameters():
         last = name.rsplit(".", 1)[-1]
         if last in ("mean_offset", "scaled_variance", "spread"):
-            yield last, (float(values.min()), float(values.max()))
+            yield last, (float(values.detach().min()), float(values.detach().max()))
 
 
 def _replicas_at_once(spec: TrainingSpec, bench: Bench) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from daam_bench.analysis.names import figure_names, table_names
+from daam_bench.analysis.names import figure_names, study_figure_names, study_table_names, table_names
 from daam_bench.assets import ASSETS
 from daam_bench.config import parse_config
 from daam_bench.errors import DaamBenchError
@@ -89,6 +89,22 @@ def all_records():
         for dataset, encoder in PLAN.caches
         for variant in [*BASELINES, *PLAN.variants_of(dataset, encoder)]
     ]
+
+
+def all_studies():
+    """Return the finished lists of every derived run of the plan."""
+    return [f"results/studies/{job.place}/finished.json" for job in PLAN.studies]
+
+
+def study_tables():
+    """Return every table of the studies; what the choice of the epoch is worth needs none."""
+    return [f"results/tables/{name}" for name in study_table_names({job.name.kind for job in PLAN.studies})]
+
+
+def study_figures():
+    """Return every picture of the studies."""
+    ablated = {(j.dataset, j.encoder, j.variant, j.pick.block): None for j in PLAN.studies if j.pick}
+    return [f"results/figures/{name}" for name in study_figure_names(ablated)]
 
 
 def all_manifests():

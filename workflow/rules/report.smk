@@ -43,6 +43,8 @@ rule write_report:
     input:
         rules.write_tables.output,
         rules.write_figures.output,
+        all_studies(),
+        study_figures(),
         records=all_records(),
         manifests=all_manifests(),
     output:
@@ -57,6 +59,7 @@ rule write_report:
                 "title": CONFIG.title,
                 "notes": CONFIG.notes,
                 "records": all_records(),
+                "studies": all_studies(),
                 "manifests": all_manifests(),
             }
         ),
@@ -70,11 +73,13 @@ rule write_report:
 rule tables:
     input:
         rules.write_tables.output,
+        study_tables(),
 
 
 rule figures:
     input:
         rules.write_figures.output,
+        study_figures(),
 
 
 rule report:

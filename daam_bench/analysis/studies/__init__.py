@@ -1,0 +1,1 @@
+"""What derived runs show beside the ordinary ones: one table a file."""

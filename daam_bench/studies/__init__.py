@@ -1,0 +1,1 @@
+"""Studies: training jobs derived from the experiments. Imports no torch: planning stays quick."""

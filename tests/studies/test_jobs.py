@@ -1,0 +1,131 @@
+"""Studies become jobs: each once, none for what is an ordinary run, and nothing that only a run can know."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from daam_bench.config import Protocol, parse_config
+from daam_bench.errors import ConfigError
+from daam_bench.plan import make_plan
+from daam_bench.studies.names import Pick, StudyName
+
+ROOT = Path(__file__).parents[2]
+VARIANTS = ["mha", "gqa", "daam_v1", "mixture"]
+
+
+def studies_of(*studies, **changes):
+    data = yaml.safe_load((ROOT / "config.yaml").read_text())
+    data["experiments"] = [
+        {"dataset": "vader", "encoder": "minilm-l6", "variants": VARIANTS, "seeds": [3, 5]}
+    ]
+    return make_plan(parse_config(data | {"studies": list(studies)} | changes)).studies
+
+
+def names_of(jobs):
+    return sorted({str(job.name) for job in jobs})
+
+
+@pytest.mark.parametrize(
+    "pick", [Pick("top", 3), Pick("bottom", 11, block=True), Pick("random", 2, draw=7)], ids=lambda p: p.name
+)
+def test_a_pick_comes_back_from_its_name_and_its_folder(pick):
+    assert Pick.parse(pick.name) == pick
+    assert Pick.parse(StudyName.parse(str(StudyName("layers", pick.name))).subject) == pick
+
+
+def test_a_switch_comes_back_from_its_folder():
+    name = StudyName("switch", "weight_decay", "0.1")
+    assert StudyName.parse(str(name)) == name
+
+
+def test_protocols_are_every_variant_under_the_others_than_the_configured_one():
+    jobs = studies_of({"kind": "protocols"})
+    assert names_of(jobs) == ["protocol-paper", "protocol-released"]
+    assert len(jobs) == 2 * len(VARIANTS)
+    released = next(job for job in jobs if str(job.name) == "protocol-released")
+    assert released.protocol == Protocol.model_validate("released")
+    assert released.seeds == (3, 5)
+
+
+def test_a_switch_changes_one_field_of_the_configured_protocol_and_only_what_it_touches():
+    base = {"name": "corrected", "weight_decay": 0.01}
+    jobs = studies_of({"kind": "switches"}, protocol=base)
+    own = Protocol.model_validate(base).model_dump()
+    for job in jobs:
+        changed = {key for key, value in job.protocol.model_dump().items() if value != own[key]}
+        assert changed == {job.name.subject}
+    touched = {}
+    for job in jobs:
+        touched.setdefault(job.name.subject, set()).add(job.variant)
+    assert touched["attention_axis"] == {"mha"}
+    assert touched["grouped_queries"] == {"gqa"}
+    assert touched["density_exponent"] == {"daam_v1"}
+    assert touched["mixture_normalisation"] == {"mixture"}
+    assert touched["select"] == set(VARIANTS)
+    # Four epochs never lower the learning rate, GQDAAM and encoder LoRA are not trained.
+    assert not {"schedule", "gqdaam_heads", "encoder_lora_scale"} & set(touched)
+
+
+def test_the_schedule_is_a_job_once_there_are_enough_epochs():
+    few, enough = (
+        studies_of({"kind": "switches", "switches": ["schedule"]}, training={"epochs": epochs})
+        for epochs in (12, 13)
+    )
+    assert few == []
+    assert {job.variant for job in enough} == set(VARIANTS)
+
+
+def test_an_ablation_is_planned_by_size_and_side_before_any_layer_is_known():
+    jobs = studies_of({"kind": "layer_ablation", "sizes": [3, 1], "random_draws": 2})
+    assert {job.variant for job in jobs} == {"daam_v1"}
+    assert [job.pick.name for job in jobs] == [
+        *("top-1", "bottom-1", "random-1-1", "random-1-2"),
+        *("top-3", "bottom-3", "random-3-1", "random-3-2"),
+    ]
+    blocks = studies_of({"kind": "layer_ablation", "sizes": [3], "blocks": True})
+    assert [job.pick.name for job in blocks] == ["top_block-3", "bottom_block-3", "random_block-3-1"]
+
+
+def test_the_same_job_of_two_studies_is_one():
+    once = studies_of({"kind": "protocols", "protocols": ["paper"]})
+    assert (
+        studies_of({"kind": "protocols", "protocols": ["paper"]}, {"kind": "protocols"})[: len(once)] == once
+    )
+    assert len(studies_of({"kind": "protocols"}, {"kind": "protocols"})) == 2 * len(VARIANTS)
+
+
+@pytest.mark.parametrize(
+    ("study", "expected"),
+    [
+        ({"kind": "switches", "switches": ["optimiser"]}, "Did you mean 'optimizer'"),
+        ({"kind": "protocols", "dataset": "vadr"}, "Did you mean 'vader x minilm-l6'"),
+        ({"kind": "protocols", "variants": ["daam_v9"]}, "unknown variant 'daam_v9'"),
+        ({"kind": "protocols", "dataset": "vader", "variants": ["daam_v2"]}, "unknown variant of the exp"),
+        ({"kind": "protocols", "seeds": [4]}, "seeds that its experiment has"),
+        ({"kind": "layer_ablation", "variants": ["mha"]}, "no density to choose layers by"),
+        ({"kind": "layer_ablation", "sizs": [2]}, "Did you mean 'sizes'"),
+        ({"kind": "layer_ablation", "sizes": [0]}, "greater than or equal to 1"),
+    ],
+)
+def test_mistakes_are_named(study, expected):
+    with pytest.raises(ConfigError, match=expected):
+        studies_of(study)
+
+
+def test_a_study_for_every_experiment_takes_the_variants_that_there_are():
+    assert studies_of({"kind": "protocols", "variants": ["daam_v2"]}) == []
+
+
+def test_the_same_runs_with_other_seeds_are_refused():
+    with pytest.raises(ConfigError, match="other seeds"):
+        studies_of({"kind": "protocols"}, {"kind": "protocols", "seeds": [3]})
+
+
+def test_the_overlay_measures_every_switch_that_a_cached_variant_has():
+    data = yaml.safe_load((ROOT / "config.yaml").read_text())
+    overlay = yaml.safe_load((ROOT / "config/studies.yaml").read_text())
+    jobs = make_plan(parse_config(data | overlay)).studies
+    switches = {job.name.subject for job in jobs if job.name.kind == "switch"}
+    assert switches >= {"density_exponent", "attention_axis", "grouped_queries", "optimizer", "select"}
+    assert {job.pick.size for job in jobs if job.pick} == {1, 2, 3, 4, 5}

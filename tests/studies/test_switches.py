@@ -1,0 +1,63 @@
+"""The table of what a switch touches agrees with what the modules do."""
+
+import pytest
+import torch
+
+from daam_bench.config import Protocol, TrainingConfig
+from daam_bench.heads import build_attention
+from daam_bench.heads.presets import VARIANTS
+from daam_bench.studies.switches import SWITCHES
+
+LAYERS, FEATURES = 6, 16
+OF_MODULES = (
+    "density_exponent",
+    "scaled_variance",
+    "mixture_normalisation",
+    "attention_axis",
+    "grouped_queries",
+    "gqdaam_heads",
+)
+
+
+def outputs(variant: str, protocol: Protocol) -> dict[str, torch.Tensor]:
+    """Return what a module gives with parameters at which every switch of its own matters."""
+    torch.manual_seed(0)
+    module = build_attention(variant, LAYERS, FEATURES, protocol).eval()
+    x = torch.randn(5, LAYERS, FEATURES, generator=torch.Generator().manual_seed(1))
+    values = {"scaled_variance": -2.0, "mean_offset": 9.0, "spread": 0.5}
+    found = {"start": module(x).detach()}
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name.rsplit(".", 1)[-1] in values:
+                parameter.fill_(values[name.rsplit(".", 1)[-1]])
+    return found | {"moved": module(x).detach()}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("field", OF_MODULES)
+def test_a_switch_touches_the_variants_that_the_table_says(field: str, variant: str) -> None:
+    base = Protocol.model_validate("corrected")
+    (other,) = SWITCHES[field].others(base)
+    changed = Protocol.model_validate(base.model_dump() | {field: other})
+    before, after = outputs(variant, base), outputs(variant, changed)
+    differs = any(not torch.equal(before[key], after[key]) for key in before)
+    assert differs == SWITCHES[field].touches(variant, TrainingConfig())
+
+
+def test_every_switch_of_training_time_is_in_the_table() -> None:
+    # The two others concern the extraction (D10) and the budget of encoder LoRA (D11).
+    assert set(Protocol.model_fields) - set(SWITCHES) == {"name", "short_clips", "encoder_lora_budget"}
+    assert {switch.label for switch in SWITCHES.values()} >= {f"D{number}" for number in range(1, 10)}
+
+
+def test_others_are_all_values_but_the_own_one() -> None:
+    protocol = Protocol.model_validate({"name": "corrected", "weight_decay": 0.03})
+    assert SWITCHES["select"].others(protocol) == ["last", "best_validation"]
+    assert SWITCHES["weight_decay"].others(protocol) == [0.1, 0.01]
+
+
+def test_encoder_lora_is_touched_by_its_own_switches_alone() -> None:
+    training = TrainingConfig(epochs=4)
+    touched = {f for f, switch in SWITCHES.items() if switch.touches("encoder_lora_plus_r4", training)}
+    own = {"encoder_lora_targets", "encoder_lora_scale", "encoder_lora_classifier"}
+    assert touched == own | {"optimizer", "weight_decay", "select"}

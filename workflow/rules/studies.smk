@@ -1,0 +1,128 @@
+# Stage 2b: runs derived from the ordinary ones: other protocols, single switches, some layers only.
+# Which layers an ablation keeps is known when it runs; how many and by what rule is in the plan.
+
+
+STUDIES = {job.place: job for job in PLAN.studies}
+
+
+def study_spec(wildcards):
+    """Return a derived job as JSON: the ordinary one under its own protocol and seeds."""
+    job = STUDIES[f"{wildcards.dataset}/{wildcards.encoder}/{wildcards.study}/{wildcards.variant}"]
+    changes = {"protocol": job.protocol.model_dump(mode="json"), "seeds": list(job.seeds)}
+    return json.dumps(json.loads(training_spec(wildcards)) | changes)
+
+
+def choice_spec(wildcards):
+    """Return the picks of layers that the ablations of a variant need, as JSON."""
+    place = (wildcards.dataset, wildcards.encoder, wildcards.variant)
+    jobs = [j for j in PLAN.studies if j.pick and (j.dataset, j.encoder, j.variant) == place]
+    return json.dumps({"picks": [job.pick.name for job in jobs], "seeds": list(jobs[0].seeds)})
+
+
+rule studies:
+    input:
+        study_tables(),
+        study_figures(),
+
+
+rule choose_layers:
+    input:
+        "results/runs/{dataset}/{encoder}/{variant}/finished.json",
+    output:
+        "results/studies/{dataset}/{encoder}/layers/{variant}.json",
+    log:
+        "results/logs/choose_layers/{dataset}/{encoder}/{variant}.log",
+    benchmark:
+        "results/benchmarks/choose_layers/{dataset}/{encoder}/{variant}.tsv"
+    params:
+        spec=choice_spec,
+        source=source_fingerprint("analysis/layer_choice.py", "analysis/importance.py"),
+    message:
+        "Choosing layers by the importance of {wildcards.variant} on {wildcards.dataset} x {wildcards.encoder}"
+    shell:
+        "daam-bench step choose-layers {input:q} {output:q} --spec {params.spec:q} --log {log:q}"
+
+
+rule train_on_layers:
+    input:
+        cache="results/embeddings/{dataset}/{encoder}/manifest.json",
+        layers="results/studies/{dataset}/{encoder}/layers/{variant}.json",
+    output:
+        "results/studies/{dataset}/{encoder}/{study}/{variant}/finished.json",
+    log:
+        "results/logs/train_on_layers/{dataset}/{encoder}/{study}/{variant}.log",
+    benchmark:
+        "results/benchmarks/train_on_layers/{dataset}/{encoder}/{study}/{variant}.tsv"
+    wildcard_constraints:
+        study="layers-[a-z0-9_-]+",
+    threads: 1
+    params:
+        spec=study_spec,
+        pick=lambda wildcards: wildcards.study.removeprefix("layers-"),
+        source=source_fingerprint("heads", "training", "cache/reader.py"),
+    message:
+        "Training {wildcards.variant} on {wildcards.study} of {wildcards.dataset} x {wildcards.encoder}"
+    shell:
+        "daam-bench step train-variant {input.cache:q} {output:q} --layers {input.layers:q} --pick {params.pick}"
+        " --spec {params.spec:q} --log {log:q}"
+
+
+rule train_study:
+    input:
+        cache="results/embeddings/{dataset}/{encoder}/manifest.json",
+    output:
+        "results/studies/{dataset}/{encoder}/{study}/{variant}/finished.json",
+    log:
+        "results/logs/train_study/{dataset}/{encoder}/{study}/{variant}.log",
+    benchmark:
+        "results/benchmarks/train_study/{dataset}/{encoder}/{study}/{variant}.tsv"
+    wildcard_constraints:
+        study="(protocol|switch)-[a-z0-9_.-]+",
+    threads: 1
+    params:
+        spec=study_spec,
+        source=source_fingerprint("heads", "training", "cache/reader.py"),
+    message:
+        "Training {wildcards.variant} under {wildcards.study} on {wildcards.dataset} x {wildcards.encoder}"
+    shell:
+        "daam-bench step train-variant {input.cache:q} {output:q} --spec {params.spec:q} --log {log:q}"
+
+
+rule write_study_tables:
+    input:
+        all_records(),
+        all_studies(),
+    output:
+        report(study_tables(), caption="../report/studies.rst", category="Studies"),
+    log:
+        "results/logs/write_study_tables.log",
+    benchmark:
+        "results/benchmarks/write_study_tables.tsv"
+    params:
+        spec=json.dumps({"records": all_records(), "studies": all_studies()}),
+        source=source_fingerprint("analysis", "studies", "records.py"),
+    message:
+        "Writing the tables of the studies"
+    shell:
+        "daam-bench step write-study-tables results/tables --spec {params.spec:q} --log {log:q}"
+
+
+if study_figures():
+
+    rule write_study_figures:
+        input:
+            all_records(),
+            all_studies(),
+        output:
+            report(study_figures(), caption="../report/ablation_curves.rst", category="Studies"),
+        log:
+            "results/logs/write_study_figures.log",
+        benchmark:
+            "results/benchmarks/write_study_figures.tsv"
+        params:
+            spec=json.dumps({"records": all_records(), "studies": all_studies()}),
+            source=source_fingerprint("analysis", "studies", "records.py"),
+        message:
+            "Drawing the figures of the studies"
+        shell:
+            "daam-bench step write-study-figures results/figures --spec {params.spec:q} --log {log:q}"
