@@ -16,11 +16,14 @@ FLOW = (
     ("records", "fingerprint", "environment", "assets", "locks"),
     ("config",),
     ("datasets", "encoders", "heads"),
-    ("plan",),
+    ("plan", "scaffold"),
+    ("specs",),
     ("cache",),
     ("training",),
     ("analysis",),
     ("steps",),
+    ("costs", "provenance"),
+    ("checks",),
     ("cli",),
 )
 LONGEST_MODULE = 400

@@ -10,6 +10,7 @@ from daam_bench.config.load import load_config, parse_config, training_of
 from daam_bench.config.protocol import PROTOCOLS, Protocol, ShortClips
 from daam_bench.config.section import REVISION
 from daam_bench.config.training import Metric, TrainingConfig
+from daam_bench.config.variant import VariantConfig
 from daam_bench.config.whole import Config, Experiment
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Protocol",
     "ShortClips",
     "TrainingConfig",
+    "VariantConfig",
     "load_config",
     "parse_config",
     "training_of",

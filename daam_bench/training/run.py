@@ -13,19 +13,20 @@ import pandas as pd
 import torch
 from filelock import FileLock
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import Progress
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from daam_bench.cache.reader import EmbeddingCache, open_cache
-from daam_bench.config import FoldRule, Protocol, TrainingConfig
+from daam_bench.config import FoldRule, Protocol, TrainingConfig, VariantConfig
 from daam_bench.environment import describe_environment
-from daam_bench.errors import RecordError
+from daam_bench.errors import ConfigError, RecordError
 from daam_bench.fingerprint import source_fingerprint
 from daam_bench.heads.build import build_model
 from daam_bench.heads.model import AttentionClassifier, HasDensity
-from daam_bench.heads.presets import VARIANTS
+from daam_bench.heads.own import fingerprint_of_file, own_variant
+from daam_bench.heads.presets import Variant, find_variant
 from daam_bench.records import RunRecord, read_record, write_atomically, write_finished, write_record
 from daam_bench.training.baselines import predict_best_single_layer, predict_majority
 from daam_bench.training.folds import Fold, Rows, deal_folds, hold_out
@@ -48,6 +49,27 @@ class TrainingSpec(BaseModel):
     folds: FoldRule
     training: TrainingConfig
     protocol: Protocol
+    own: VariantConfig | None = Field(None, description="of a user's own module")
+    own_sha256: str | None = Field(None, description="of its file, so that an edit trains anew")
+
+    def entry(self) -> Variant:
+        """Return the table entry of the variant.
+
+        Raises:
+            ConfigError: if an own module's file is missing, or is not the one that was planned with.
+        """
+        if self.own is None:
+            return find_variant(self.variant)
+        entry = own_variant(self.variant, self.own)
+        if (found := fingerprint_of_file(self.own.file)) != self.own_sha256:
+            raise ConfigError(
+                "the file changed since the run was planned",
+                where=self.own.file,
+                expected=f"sha256 {self.own_sha256}",
+                found=found,
+                remedy="Start the run again.",
+            )
+        return entry
 
 
 @dataclass(frozen=True)
@@ -64,7 +86,13 @@ class Bench:
     contents: list[str]
 
 
-def run_job(spec: TrainingSpec, cache_path: Path, folder: Path, progress: Progress) -> None:
+def run_job(
+    spec: TrainingSpec,
+    cache_path: Path,
+    folder: Path,
+    progress: Progress,
+    only_fold: int | None = None,
+) -> list[RunRecord]:
     """Train (or, for a baseline, score) every fold and seed that has no finished record of the same key.
 
     Args:
@@ -72,15 +100,20 @@ def run_job(spec: TrainingSpec, cache_path: Path, folder: Path, progress: Progre
         cache_path: a finished cache.
         folder: where the records of this variant are written; one process at a time, others wait.
         progress: shows replicas and time left.
+        only_fold: train this fold alone; the list of finished records is then not written.
 
     Raises:
         CacheError: if the cache is not finished or damaged.
         DataError: if the folds cannot be dealt.
+        ConfigError: if there is no such fold.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         bench = _open_bench(cache_path, spec.folds)
-        replicas = [(fold, seed) for fold in bench.folds for seed in spec.seeds]
+        folds = [fold for fold in bench.folds if only_fold in (None, fold.index)]
+        if not folds:
+            raise ConfigError("no such fold", expected=f"0 to {len(bench.folds) - 1}", found=only_fold)
+        replicas = [(fold, seed) for fold in folds for seed in spec.seeds]
         task = progress.add_task(f"{spec.dataset} x {spec.encoder}: {spec.variant}", total=len(replicas))
         records = []
         for fold, seed in replicas:
@@ -88,7 +121,9 @@ def run_job(spec: TrainingSpec, cache_path: Path, folder: Path, progress: Progre
                 _finished(spec, bench, fold, seed, folder) or _run_one(spec, bench, fold, seed, folder)
             )
             progress.advance(task)
-        write_finished(folder, records)
+        if only_fold is None:
+            write_finished(folder, records)
+    return records
 
 
 def _open_bench(path: Path, rule: FoldRule) -> Bench:
@@ -134,6 +169,7 @@ def _run_one(spec: TrainingSpec, bench: Bench, fold: Fold, seed: int, folder: Pa
         dataset=spec.dataset,
         encoder=spec.encoder,
         variant=spec.variant,
+        spec=spec.model_dump(mode="json", exclude={"seeds"}),
         fold=fold.index,
         fold_name=fold.name,
         seed=seed,
@@ -185,10 +221,11 @@ def _train_variant(
         fitted, held_out = _hold_out(spec, bench, fold, seed)
         split = Split(fitted, held_out, fold.validation)
     classes = len(bench.cache.class_names)
+    entry = spec.entry()
     torch.manual_seed(seed)
     layers, features = bench.embeddings.shape[1:]
     model = build_model(
-        spec.variant,
+        entry,
         layers,
         features,
         classes,
@@ -204,7 +241,7 @@ def _train_variant(
         spec.training,
         spec.protocol,
         order_seed=(seed, fold.index),
-        lora_plus=VARIANTS[spec.variant].lora_plus,
+        lora_plus=entry.lora_plus,
     )
     stem = folder / f"fold{fold.index}_seed{seed}"
     _save_attention(model, bench, fold, stem)
