@@ -68,7 +68,8 @@ class RunRecord(BaseModel):
     cpu_seconds: float
     environment: dict[str, str] = Field(description="versions, hardware, git commit")
     spec: dict[str, Any] = Field(
-        default_factory=dict, description="the job without its seeds: with fold and seed it repeats this record"
+        default_factory=dict,
+        description="the job without its seeds: with fold and seed it repeats this record",
     )
     note: str = ""
 

@@ -5,7 +5,8 @@ from typing import Any
 from daam_bench.config import Config
 from daam_bench.errors import unknown_name
 from daam_bench.heads.own import fingerprint_of_file
-from daam_bench.plan import Job, Plan
+from daam_bench.heads.presets import RESERVED
+from daam_bench.plan import Plan
 
 
 def extraction_spec(config: Config, plan: Plan, dataset: str, encoder: str) -> dict[str, Any]:
@@ -21,37 +22,28 @@ def extraction_spec(config: Config, plan: Plan, dataset: str, encoder: str) -> d
     }
 
 
-def training_spec(
-    config: Config, plan: Plan, dataset: str, encoder: str, variant: str, *, baseline: bool = False
-) -> dict[str, Any]:
+def training_spec(config: Config, plan: Plan, dataset: str, encoder: str, variant: str) -> dict[str, Any]:
     """Return what `training.run.TrainingSpec` takes for one variant, or one baseline, on one cache.
 
+    A variant that the experiment does not list is trained as those that it lists.
+
     Raises:
-        ConfigError: if the plan has no such variant on such a cache.
+        ConfigError: if the plan has no such cache.
     """
-    job = _job_of(plan, dataset, encoder, None if baseline else variant)
+    jobs = [job for job in plan.jobs if (job.dataset, job.encoder) == (dataset, encoder)]
+    if not jobs:
+        known = {f"{job.dataset} x {job.encoder}" for job in plan.jobs}
+        raise unknown_name("experiment", f"{dataset} x {encoder}", known, "experiments")
+    job = next((job for job in jobs if job.variant == variant), jobs[0])
     own = config.variants.get(variant)
     return {
         "dataset": dataset,
         "encoder": encoder,
         "variant": variant,
-        "seeds": [0] if baseline else list(job.seeds),
+        "seeds": [0] if variant in RESERVED else list(job.seeds),
         "folds": plan.datasets[dataset].folds.model_dump(mode="json"),
         "training": job.training.model_dump(mode="json"),
         "protocol": config.protocol.model_dump(mode="json"),
         "own": None if own is None else own.model_dump(mode="json"),
         "own_sha256": None if own is None else fingerprint_of_file(own.file),
     }
-
-
-def _job_of(plan: Plan, dataset: str, encoder: str, variant: str | None) -> Job:
-    jobs = plan.jobs
-    chosen = (("dataset", dataset), ("encoder", encoder), ("variant", variant))
-    for field, wanted in chosen:
-        if wanted is None:
-            continue
-        found = [job for job in jobs if getattr(job, field) == wanted]
-        if not found:
-            raise unknown_name(field, wanted, {str(getattr(job, field)) for job in jobs}, "experiments")
-        jobs = found
-    return jobs[0]

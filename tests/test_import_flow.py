@@ -22,7 +22,7 @@ FLOW = (
     ("training",),
     ("analysis",),
     ("steps",),
-    ("costs", "provenance"),
+    ("costs", "direct", "provenance"),
     ("checks",),
     ("cli",),
 )

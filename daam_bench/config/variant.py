@@ -16,8 +16,9 @@ class VariantConfig(Section):
 
     module: str = Field(
         pattern=r"^.+\.py:[A-Za-z_][A-Za-z0-9_]*$",
-        description="file.py:Name, relative to where snakemake runs; Name(layers, features, protocol, **options) "
-        "gives an nn.Module from [batch, layer, feature] to [batch, layer, feature']",
+        description="file.py:Name, relative to where snakemake runs; "
+        "Name(layers, features, protocol, **options) gives an nn.Module from [batch, layer, feature] "
+        "to [batch, layer, feature']",
     )
     has_density: bool = Field(False, description="whether its density(x) gives an importance map")
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of Name")

@@ -69,19 +69,20 @@ def build_own(variant: Variant, layers: int, features: int, protocol: Any) -> "n
         raise ConfigError(
             "gives no torch.nn.Module", where=variant.builder, expected=_CONTRACT, found=type(attention)
         )
-    if not hasattr(attention, "out_features"):
-        attention.out_features = features  # type: ignore[assignment]
+    width = int(getattr(attention, "out_features", features))
+    attention.out_features = width  # type: ignore[assignment]
     training = attention.training
     with torch.no_grad():
         x = torch.zeros(2, layers, features)
         output = _call(variant, lambda: attention.eval()(x))
-        _check_shape(variant, "forward(x)", output, (2, layers, attention.out_features))
+        _check_shape(variant, "forward(x)", output, (2, layers, width))
         if variant.has_density:
-            if not hasattr(attention, "density"):
+            density_of = getattr(attention, "density", None)
+            if density_of is None:
                 raise ConfigError(
                     "has_density is set, but there is no method density(x)", where=variant.builder
                 )
-            density = _call(variant, lambda: attention.density(x))
+            density = _call(variant, lambda: density_of(x))
             _check_shape(variant, "density(x)", density, (2, layers, features))
     return attention.train(training)
 

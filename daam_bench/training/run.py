@@ -92,6 +92,7 @@ def run_job(
     folder: Path,
     progress: Progress,
     only_fold: int | None = None,
+    finish: bool = True,
 ) -> list[RunRecord]:
     """Train (or, for a baseline, score) every fold and seed that has no finished record of the same key.
 
@@ -100,7 +101,8 @@ def run_job(
         cache_path: a finished cache.
         folder: where the records of this variant are written; one process at a time, others wait.
         progress: shows replicas and time left.
-        only_fold: train this fold alone; the list of finished records is then not written.
+        only_fold: train this fold alone.
+        finish: write the list of finished records, from which tables are made; not of a part of them.
 
     Raises:
         CacheError: if the cache is not finished or damaged.
@@ -121,7 +123,7 @@ def run_job(
                 _finished(spec, bench, fold, seed, folder) or _run_one(spec, bench, fold, seed, folder)
             )
             progress.advance(task)
-        if only_fold is None:
+        if finish and only_fold is None:
             write_finished(folder, records)
     return records
 
@@ -284,7 +286,7 @@ def _ranges(model: AttentionClassifier) -> dict[str, tuple[float, float]]:
     """Return min and max of each density parameter after training, by its name."""
     wanted = ("mean_offset", "scaled_variance", "spread")
     return {
-        name.rsplit(".", 1)[-1]: (float(values.min()), float(values.max()))
+        name.rsplit(".", 1)[-1]: (float(values.detach().min()), float(values.detach().max()))
         for name, values in model.attention.named_parameters()
         if name.rsplit(".", 1)[-1] in wanted
     }

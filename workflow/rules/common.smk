@@ -57,7 +57,7 @@ def extraction_spec(wildcards):
 def training_spec(wildcards):
     """Return the job of one variant, or one baseline, on one cache as JSON."""
     place = (wildcards.dataset, wildcards.encoder, wildcards.variant)
-    return json.dumps(specs.training_spec(CONFIG, PLAN, *place, baseline=wildcards.variant in BASELINES))
+    return json.dumps(specs.training_spec(CONFIG, PLAN, *place))
 
 
 def all_records():
