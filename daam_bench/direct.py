@@ -61,9 +61,7 @@ def run_cell(
     ):
         if name not in known:
             raise unknown_name(kind, name, known, "experiments")
-    spec = TrainingSpec.model_validate(
-        training_spec(config, plan, dataset, encoder, variant)
-    )
+    spec = TrainingSpec.model_validate(training_spec(config, plan, dataset, encoder, variant))
     if seeds:
         spec = spec.model_copy(update={"seeds": list(seeds)})
     plan.require_files()

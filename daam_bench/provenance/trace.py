@@ -64,10 +64,11 @@ def trace_cell(cell: Cell, results: Path) -> Trace:
 
 def _variants_of(cell: Cell, folders: list[Path]) -> set[str]:
     every = {folder.name for folder in folders}
-    if "variant" not in cell.keys or any(word in cell.column for word in _AGAINST_ALL):
+    baselines = {name for start, name in _AGAINST.items() if cell.column.startswith(start)}
+    compares_all = not baselines and any(word in cell.column for word in _AGAINST_ALL)
+    if "variant" not in cell.keys or compares_all:
         return every
-    wanted = {cell.keys["variant"], cell.keys.get("against", cell.keys["variant"])}
-    return wanted | {name for start, name in _AGAINST.items() if cell.column.startswith(start)}
+    return baselines | {cell.keys["variant"], cell.keys.get("against", cell.keys["variant"])}
 
 
 def _is_meant(record: RunRecord, keys: dict[str, str], variant: str) -> bool:
