@@ -2,11 +2,14 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daam_bench.cli.output import AsJson, print_json
+
+if TYPE_CHECKING:
+    from daam_bench.scaffold.dataset import DatasetDraft
 
 new_app = typer.Typer(
     help="Write a dataset's YAML, or an attention module with its test.", no_args_is_help=True
@@ -69,13 +72,17 @@ def new_dataset(
         print_json(asdict(draft) | {"file": str(target)})
         return
     typer.echo(as_yaml(draft, target))
+    _print_counts(draft)
+    typer.echo(f"{draft.samples} samples, written to {target}. Run: snakemake --configfile {target}")
+
+
+def _print_counts(draft: "DatasetDraft") -> None:
     for what, counts in (("classes", draft.classes), ("groups", draft.groups), ("splits", draft.splits)):
         if counts:
             shown = ", ".join(f"{key} {count}" for key, count in list(counts.items())[:12])
             typer.echo(f"{len(counts)} {what}: {shown}{', ...' if len(counts) > 12 else ''}")
     for note in draft.notes:
         typer.echo(f"note: {note}")
-    typer.echo(f"{draft.samples} samples, written to {target}. Run: snakemake --configfile {target}")
 
 
 @new_app.command("variant")

@@ -7,7 +7,7 @@ from typing import Any
 
 from daam_bench.config import Config
 from daam_bench.costs.actual import measured_costs
-from daam_bench.costs.sizes import dataset_size, encoder_shape, folds_of
+from daam_bench.costs.sizes import DatasetSize, dataset_size, encoder_shape, folds_of
 from daam_bench.errors import DaamBenchError
 from daam_bench.plan import Job, Plan
 from daam_bench.records import write_atomically
@@ -64,13 +64,7 @@ def _cost(
     folds = folds_of(plan.datasets[dataset].folds, size.groups)
     jobs = [job for job in plan.jobs if (job.dataset, job.encoder) == place]
     replicas = sum(len(job.seeds) for job in jobs)
-    unknown = [] if size.samples is not None else [f"samples of {dataset}: {size.source}"]
-    unknown += [] if shape else [f"size of {encoder}: its config.json is not here yet"]
-    unknown += [] if folds else [f"folds of {dataset}: its groups are not known yet"]
     probe = probes.get("/".join(place), {})
-    unknown += [f"{what}: {why}" for what, why in probe.get("problems", {}).items()]
-    if not probe:
-        unknown.append("minutes: not probed yet (daam-bench plan --probe)")
     seconds = {job.variant: _replica_seconds(job, probe, size.samples, folds) for job in jobs}
     total = [len(job.seeds) * (folds or 0) * (seconds[job.variant] or 0) for job in jobs]
     complete = None not in seconds.values() and folds is not None
@@ -95,8 +89,24 @@ def _cost(
         measured_training_minutes=sum(wall for _, wall in ran.values()) / 60 if ran else None,
         measured_replicas=sum(count for count, _ in ran.values()),
         predicted_for_measured_minutes=sum(compared) / 60 if ran and len(compared) == len(ran) else None,
-        unknown=unknown,
+        unknown=_unknown(place, size, shape, folds, probe),
     )
+
+
+def _unknown(
+    place: tuple[str, str],
+    size: DatasetSize,
+    shape: tuple[int, int] | None,
+    folds: int | None,
+    probe: dict[str, Any],
+) -> list[str]:
+    """Return one line for each thing that is not known, with the reason."""
+    dataset, encoder = place
+    unknown = [] if size.samples is not None else [f"samples of {dataset}: {size.source}"]
+    unknown += [] if shape else [f"size of {encoder}: its config.json is not here yet"]
+    unknown += [] if folds else [f"folds of {dataset}: its groups are not known yet"]
+    unknown += [f"{what}: {why}" for what, why in probe.get("problems", {}).items()]
+    return unknown if probe else [*unknown, "minutes: not probed yet (daam-bench plan --probe)"]
 
 
 def _replica_seconds(job: Job, probe: dict[str, Any], samples: int | None, folds: int | None) -> float | None:

@@ -45,7 +45,7 @@ def test_an_interruption_or_a_refused_file_is_no_traceback(call, monkeypatch, er
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_knows_the_commands(shell):
-    done = start("--show-completion", shell)
+    done = start(_DAAM_BENCH_COMPLETE=f"source_{shell}")
     assert done.returncode == 0, done.stderr
     assert "_DAAM_BENCH_COMPLETE" in done.stdout
 
