@@ -8,7 +8,8 @@ from daam_bench.assets import ASSETS
 from daam_bench.config import Config, DatasetConfig, EncoderConfig, Experiment, TrainingConfig, training_of
 from daam_bench.datasets.registry import dataset_kind
 from daam_bench.errors import ConfigError, DataError, unknown_name
-from daam_bench.heads.presets import VARIANTS, find_variant
+from daam_bench.heads.own import own_variant
+from daam_bench.heads.presets import VARIANTS, Variant
 from daam_bench.studies.jobs import Base, StudyJob, study_jobs
 
 RESOURCES = Path("resources")
@@ -35,6 +36,7 @@ class Plan:
         jobs: one a variant and cache.
         assets: names of the pinned assets that are needed.
         studies: one a derived run (`studies.jobs`).
+        variants: table entries of the variants that jobs train, by name.
         missing: one error for each file or folder that is not there and that no asset provides.
     """
 
@@ -45,6 +47,7 @@ class Plan:
     assets: list[str]
     missing: list[DataError] = field(default_factory=list)
     studies: list[StudyJob] = field(default_factory=list)
+    variants: dict[str, Variant] = field(default_factory=dict)
 
     def variants_of(self, dataset: str, encoder: str) -> list[str]:
         """Return the variants trained on one cache, in the order of the presets."""
@@ -84,7 +87,11 @@ def make_plan(config: Config) -> Plan:
             _check_files(f"datasets.{name}.path", dataset)
         except DataError as error:
             missing.append(error)
-    return Plan(datasets, encoders, caches, jobs, sorted(assets), missing, _studies(config, jobs))
+    used = {job.variant for job in jobs}
+    own = {name: own_variant(name, variant) for name, variant in config.variants.items()}
+    variants = {name: entry for name, entry in {**VARIANTS, **own}.items() if name in used}
+    studies = _studies(config, jobs)
+    return Plan(datasets, encoders, caches, jobs, sorted(assets), missing, studies, variants)
 
 
 def _jobs(config: Config, experiment: Experiment) -> list[Job]:
@@ -104,13 +111,15 @@ def _jobs(config: Config, experiment: Experiment) -> list[Job]:
             expected=f"an encoder of {modality}",
             found=f"{experiment.encoder!r} of {encoder.modality}",
         )
-    wanted = list(VARIANTS) if experiment.variants == "all" else experiment.variants
+    known = [*VARIANTS, *config.variants]
+    wanted = known if experiment.variants == "all" else experiment.variants
     for variant in wanted:
-        find_variant(variant, f"{where}.variants")
+        if variant not in known:
+            raise unknown_name("variant", variant, known, f"{where}.variants")
     training = training_of(config, experiment)
     return [
         Job(experiment.dataset, experiment.encoder, variant, tuple(experiment.seeds), training)
-        for variant in VARIANTS
+        for variant in known
         if variant in wanted
     ]
 

@@ -86,6 +86,10 @@ class RunRecord(BaseModel):
         None, description="of the hardware while the job ran, shared by wall_seconds; none where not readable"
     )
     environment: dict[str, str] = Field(description="versions, hardware, git commit")
+    spec: dict[str, Any] = Field(
+        default_factory=dict,
+        description="the job without its seeds: with fold and seed it repeats this record",
+    )
     note: str = ""
 
     @property

@@ -104,7 +104,8 @@ def train_variant_step(
     """Train or score all folds and seeds of a variant; `output` is the list of finished records."""
     import json
 
-    from daam_bench.training.run import TrainingSpec, run_job
+    from daam_bench.training.run import run_job
+    from daam_bench.training.spec import TrainingSpec
 
     with _logged(log), progress_bar("replicas/s") as progress:
         job = json.loads(spec)

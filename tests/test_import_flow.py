@@ -17,11 +17,14 @@ FLOW = (
     ("config",),
     ("datasets", "encoders", "heads"),
     ("studies",),
-    ("plan",),
+    ("plan", "scaffold"),
+    ("specs",),
     ("cache",),
     ("training",),
     ("analysis",),
     ("steps",),
+    ("costs", "direct", "provenance"),
+    ("checks",),
     ("cli",),
 )
 LONGEST_MODULE = 400

@@ -11,6 +11,7 @@ from daam_bench.config.protocol import PROTOCOLS, Protocol, ShortClips
 from daam_bench.config.section import REVISION
 from daam_bench.config.studies import LayerAblationStudy, ProtocolStudy, Study, SwitchStudy
 from daam_bench.config.training import Metric, TrainingConfig
+from daam_bench.config.variant import VariantConfig
 from daam_bench.config.whole import Config, Experiment
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Study",
     "SwitchStudy",
     "TrainingConfig",
+    "VariantConfig",
     "load_config",
     "parse_config",
     "training_of",

@@ -11,6 +11,7 @@ from daam_bench.config.protocol import Protocol
 from daam_bench.config.section import Name, Section
 from daam_bench.config.studies import Study
 from daam_bench.config.training import TrainingConfig
+from daam_bench.config.variant import VariantConfig
 
 
 class Experiment(Section):
@@ -32,6 +33,9 @@ class Config(Section):
     notes: list[str] = Field(default_factory=list, description="said at the head of the report")
     datasets: dict[Name, DatasetConfig]
     encoders: dict[Name, EncoderConfig]
+    variants: dict[Name, VariantConfig] = Field(
+        default_factory=dict, description="attention modules of one's own, by name; `all` includes them"
+    )
     experiments: list[Experiment] = Field(min_length=1)
     cache: CacheConfig = CacheConfig()
     protocol: Protocol = Field(default_factory=lambda: Protocol.model_validate("corrected"))

@@ -25,7 +25,7 @@ def read_table(config: DatasetConfig) -> pd.DataFrame:
         ConfigError: if a column is not there.
     """
     path = Path(config.path)
-    table = _open(path)
+    table = open_table(path)
     modality = TABLE.modality_of(config, str(path))
     content, columns = columns_of(config, modality)
     check_columns([str(name) for name in table.columns], content, columns, path)
@@ -47,7 +47,12 @@ def read_table(config: DatasetConfig) -> pd.DataFrame:
     return frame[frame["split"].notna()]
 
 
-def _open(path: Path) -> pd.DataFrame:
+def open_table(path: Path) -> pd.DataFrame:
+    """Return a table as its file has it, every field of CSV and TSV as text.
+
+    Raises:
+        DataError: if the file cannot be read as a table.
+    """
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)

@@ -17,6 +17,7 @@ from daam_bench.heads.low_rank import LowRankSelfAttention
 from daam_bench.heads.mixture import MixtureOfDensities
 from daam_bench.heads.model import AttentionClassifier, ParameterCounts
 from daam_bench.heads.multi_head import LayerSelfAttention
+from daam_bench.heads.own import build_own
 from daam_bench.heads.presets import Variant, find_variant
 from daam_bench.heads.selected_mixture import SelectedMixtureOfDensities
 from daam_bench.heads.softmax_sum import SoftmaxLayerWeights
@@ -38,6 +39,8 @@ def build_attention(
         ConfigError: if the variant is unknown or does not fit the number of layers.
     """
     found = find_variant(variant) if isinstance(variant, str) else variant
+    if found.own:
+        return build_own(found, layers, features, protocol)
     options = dict(found.options)
     if found.has_density:
         options.setdefault("heads", density_heads)

@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 from daam_bench.errors import unknown_name
 
+# The baselines of `training.names`, which share the folder of records with variants.
+RESERVED = ("majority", "best_single_layer")
+
 _PAPER = "arXiv 2401.11143"
 _LORA = "arXiv 2106.09685"
 _LORA_PLUS = "arXiv 2402.12354"
@@ -30,6 +33,7 @@ class Variant:
         lora_plus: whether the B factors learn faster than all other parameters.
         decoder: "convolutional" (the paper's) or "linear" (layers added up, then one linear layer).
         options: keyword arguments of the builder.
+        own: whether it is a user's own module (`heads.own`); builder is then "file.py:Name".
     """
 
     name: str
@@ -41,6 +45,7 @@ class Variant:
     lora_plus: bool = False
     decoder: Literal["convolutional", "linear"] = "convolutional"
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    own: bool = False
 
     @property
     def low_rank(self) -> int | None:

@@ -10,15 +10,12 @@ from typing import Any
 import pandas as pd
 import torch
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import Progress
 
-from daam_bench.config import FoldRule, Protocol, TrainingConfig
 from daam_bench.environment import describe_environment
-from daam_bench.errors import RecordError
+from daam_bench.errors import ConfigError, RecordError
 from daam_bench.fingerprint import source_fingerprint
 from daam_bench.heads.build import build_model
-from daam_bench.heads.presets import VARIANTS
 from daam_bench.records import RunRecord, read_record, write_atomically, write_finished, write_record
 from daam_bench.training.baselines import predict_best_single_layer, predict_majority
 from daam_bench.training.bench import Bench, open_bench
@@ -29,6 +26,7 @@ from daam_bench.training.folds import Fold, Rows, hold_out
 from daam_bench.training.metrics import score
 from daam_bench.training.names import BASELINES
 from daam_bench.training.replica import Replica, Split
+from daam_bench.training.spec import TrainingSpec
 from daam_bench.training.together import train_together
 
 _ROOMS = ("heads", "training")
@@ -37,24 +35,14 @@ _MOST_PARAMETERS = 250_000_000
 Place = tuple[Fold, int]
 
 
-class TrainingSpec(BaseModel):
-    """What one training job computes; equal specs and equal caches give equal results."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    dataset: str
-    encoder: str
-    variant: str
-    seeds: list[int]
-    folds: FoldRule
-    training: TrainingConfig
-    protocol: Protocol
-    layers: dict[int, list[int]] | None = Field(
-        None, description="by fold: numbers, from 1, of the layers to train on; by default all of them"
-    )
-
-
-def run_job(spec: TrainingSpec, cache_path: Path, folder: Path, progress: Progress) -> None:
+def run_job(
+    spec: TrainingSpec,
+    cache_path: Path,
+    folder: Path,
+    progress: Progress,
+    only_fold: int | None = None,
+    finish: bool = True,
+) -> list[RunRecord]:
     """Train (or, for a baseline, score) every fold and seed that has no finished record of the same key.
 
     Args:
@@ -62,15 +50,21 @@ def run_job(spec: TrainingSpec, cache_path: Path, folder: Path, progress: Progre
         cache_path: a finished cache.
         folder: where the records of this variant are written; one process at a time, others wait.
         progress: shows epochs and time left.
+        only_fold: train this fold alone.
+        finish: write the list of finished records, from which tables are made; not of a part of them.
 
     Raises:
         CacheError: if the cache is not finished or damaged.
         DataError: if the folds cannot be dealt.
+        ConfigError: if there is no such fold.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         bench = open_bench(cache_path, spec.folds, spec.training.shuffle_bytes)
-        places = [(fold, seed) for fold in bench.folds for seed in spec.seeds]
+        folds = [fold for fold in bench.folds if only_fold in (None, fold.index)]
+        if not folds:
+            raise ConfigError("no such fold", expected=f"0 to {len(bench.folds) - 1}", found=only_fold)
+        places = [(fold, seed) for fold in folds for seed in spec.seeds]
         left = [place for place in places if _finished(spec, bench, place, folder) is None]
         title = f"{spec.dataset} x {spec.encoder}: {spec.variant}"
         baseline = spec.variant in BASELINES
@@ -89,7 +83,10 @@ def run_job(spec: TrainingSpec, cache_path: Path, folder: Path, progress: Progre
             size = 1 if bench.source.in_memory else _replicas_at_once(spec, bench)
             for start in range(0, len(left), size):
                 _train(spec, bench, left[start : start + size], folder, advance)
-        write_finished(folder, [read_record(folder / f"{_stem(place)}.json") for place in places])
+        records = [read_record(folder / f"{_stem(place)}.json") for place in places]
+        if finish and only_fold is None:
+            write_finished(folder, records)
+    return records
 
 
 def _stem(place: Place) -> str:
@@ -137,6 +134,7 @@ def _write(
         dataset=spec.dataset,
         encoder=spec.encoder,
         variant=spec.variant,
+        spec=spec.model_dump(mode="json", exclude={"seeds"}),
         fold=fold.index,
         fold_name=fold.name,
         seed=seed,
@@ -216,27 +214,29 @@ def _replica(spec: TrainingSpec, bench: Bench, place: Place) -> Replica:
     if spec.protocol.select == "inner":
         split = Split(*_hold_out(spec, bench, place), fold.validation)
     layers = layers_of(spec, fold)
-    heads = spec.training.density_heads
-    if heads is not None and layers is not None and len(layers) % heads:
-        heads = None  # these layers give way to the usual number
+    training = spec.training
+    if training.density_heads and layers and len(layers) % training.density_heads:
+        # Heads that cannot share these layers give way to the usual number.
+        training = training.model_copy(update={"density_heads": None})
+    entry = spec.entry()
     torch.manual_seed(seed)
     model = build_model(
-        spec.variant,
+        entry,
         bench.cache.layout.layers if layers is None else len(layers),
         bench.cache.layout.features,
         len(bench.cache.class_names),
         spec.protocol,
-        decoder_channels=spec.training.decoder_channels,
-        density_heads=heads,
+        decoder_channels=training.decoder_channels,
+        density_heads=training.density_heads,
     ).to(bench.device)
     return Replica(
         model,
         torch.from_numpy(bench.labels).to(bench.device),
         split,
-        spec.training,
+        training,
         spec.protocol,
         order_seed=(seed, fold.index),
-        lora_plus=VARIANTS[spec.variant].lora_plus,
+        lora_plus=entry.lora_plus,
         layers=layers,
     )
 
@@ -257,7 +257,7 @@ def _facts(spec: TrainingSpec, bench: Bench, replica: Replica) -> dict[str, Any]
         "parameters_with_classifier": counts.with_classifier,
         "parameter_ranges": dict(_ranges(replica)),
         "protocol": spec.protocol.model_dump(),
-        "training": spec.training.model_dump(),
+        "training": replica.training.model_dump(),
         "wall_seconds": replica.wall_seconds,
         "cpu_seconds": replica.cpu_seconds,
         "samples_per_second": samples / replica.wall_seconds,

@@ -14,7 +14,8 @@ from daam_bench.cache.store import CacheLayout
 from daam_bench.cache.writer import CacheWriter
 from daam_bench.config import FoldRule, Protocol, TrainingConfig
 from daam_bench.records import read_records
-from daam_bench.training.run import TrainingSpec, run_job
+from daam_bench.training.run import run_job
+from daam_bench.training.spec import TrainingSpec
 
 SAMPLES, LAYERS, FEATURES = 62, 6, 11
 TELLING = 4  # the layer that has the class in it

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from daam_bench import specs
 from daam_bench.analysis.names import figure_names, study_figure_names, study_table_names, table_names
 from daam_bench.assets import ASSETS
 from daam_bench.config import parse_config
 from daam_bench.errors import DaamBenchError
 from daam_bench.fingerprint import source_fingerprint
-from daam_bench.heads.presets import VARIANTS
 from daam_bench.plan import make_plan
 from daam_bench.training.names import BASELINES
 
@@ -30,9 +30,6 @@ onstart:
         raise WorkflowError(str(PLAN.missing[0]))
 
 
-JOBS = {(job.dataset, job.encoder, job.variant): job for job in PLAN.jobs}
-
-
 # Jobs use the commands of the environment that Snakemake runs in, activated or not.
 shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
@@ -41,7 +38,7 @@ wildcard_constraints:
     asset="|".join(ASSETS),
     dataset="|".join(PLAN.datasets),
     encoder="|".join(PLAN.encoders),
-    variant="|".join([*VARIANTS, *BASELINES]),
+    variant="|".join([*PLAN.variants, *BASELINES]),
 
 
 def asset_marker(path):
@@ -54,32 +51,13 @@ def asset_marker(path):
 
 def extraction_spec(wildcards):
     """Return the job of one cache as JSON."""
-    encoder = PLAN.encoders[wildcards.encoder]
-    spec = {
-        "dataset": wildcards.dataset,
-        "encoder_name": wildcards.encoder,
-        "encoder": encoder.model_dump(mode="json"),
-        "cache": CONFIG.cache.model_dump(mode="json"),
-        # The one switch of the protocol that concerns extraction, and speech alone (D10).
-        "short_clips": CONFIG.protocol.short_clips if encoder.modality == "speech" else "masked",
-    }
-    return json.dumps(spec)
+    return json.dumps(specs.extraction_spec(CONFIG, PLAN, wildcards.dataset, wildcards.encoder))
 
 
 def training_spec(wildcards):
     """Return the job of one variant, or one baseline, on one cache as JSON."""
-    pair = (wildcards.dataset, wildcards.encoder)
-    job = JOBS.get((*pair, wildcards.variant)) or next(j for j in PLAN.jobs if (j.dataset, j.encoder) == pair)
-    spec = {
-        "dataset": wildcards.dataset,
-        "encoder": wildcards.encoder,
-        "variant": wildcards.variant,
-        "seeds": [0] if wildcards.variant in BASELINES else list(job.seeds),
-        "folds": PLAN.datasets[wildcards.dataset].folds.model_dump(mode="json"),
-        "training": job.training.model_dump(mode="json"),
-        "protocol": CONFIG.protocol.model_dump(mode="json"),
-    }
-    return json.dumps(spec)
+    place = (wildcards.dataset, wildcards.encoder, wildcards.variant)
+    return json.dumps(specs.training_spec(CONFIG, PLAN, *place))
 
 
 def all_records():
@@ -116,6 +94,6 @@ def all_figures():
     """Return every picture of the plan."""
     names = []
     for dataset, encoder in PLAN.caches:
-        densities = [v for v in PLAN.variants_of(dataset, encoder) if VARIANTS[v].has_density]
+        densities = [v for v in PLAN.variants_of(dataset, encoder) if PLAN.variants[v].has_density]
         names += figure_names(dataset, encoder, densities)
     return [f"results/figures/{name}" for name in names]

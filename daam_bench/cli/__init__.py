@@ -1,0 +1,49 @@
+"""The command line. Libraries are imported inside the commands, so that `--help` is quick.
+
+Exit codes: 0 well; 1 the answer is no (results differ, a check failed), or an error of no kind below; 2 wrong
+usage or configuration; 3 data; 4 encoder; 5 cache; 6 records and tables; 130 stopped by Ctrl-C.
+"""
+
+import os
+import sys
+
+import typer
+
+from daam_bench.cli.cache import cache_app
+from daam_bench.cli.lists import datasets, parameters, schema, unlock, variants
+from daam_bench.cli.new import new_app
+from daam_bench.cli.planning import doctor, plan
+from daam_bench.cli.results import diff, explain
+from daam_bench.cli.running import run
+from daam_bench.errors import DaamBenchError
+
+app = typer.Typer(
+    help="Benchmark of small attention modules on cached hidden states of frozen transformers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for command in (plan, doctor, run, explain, diff, variants, datasets, parameters, schema, unlock):
+    app.command()(command)
+app.add_typer(cache_app, name="cache")
+app.add_typer(new_app, name="new")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one message and an exit code of its kind."""
+    try:
+        from daam_bench.steps import step_app
+
+        app.add_typer(step_app, name="step")
+        app()
+    except DaamBenchError as error:
+        _fail(str(error), error.exit_code)
+    except OSError as error:  # a full disk, a folder that may not be written to
+        _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(message: str, code: int) -> None:
+    colour = None if os.environ.get("NO_COLOR") else typer.colors.RED
+    typer.secho(f"error: {message}", fg=colour, err=True)
+    sys.exit(code)

@@ -1,0 +1,55 @@
+"""Overlays over `config.yaml`, merged exactly as Snakemake merges them, because Snakemake does it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from daam_bench.config.load import parse_config
+from daam_bench.config.whole import Config
+from daam_bench.errors import ConfigError
+
+
+def merge_configs(base: Path, overlays: Sequence[Path] = ()) -> dict[str, Any]:
+    """Return the plain data of `base` with overlays laid over it in their order.
+
+    Mappings are merged key by key, lists are replaced, as `snakemake --configfile` does.
+
+    Raises:
+        ConfigError: if a file is missing or is no YAML mapping.
+    """
+    from snakemake.utils import update_config
+
+    over: dict[str, Any] = {}
+    for path in overlays:
+        update_config(over, _read(path))
+    merged = _read(base)
+    update_config(merged, over)
+    return merged
+
+
+def load_merged(base: Path, overlays: Sequence[Path] = ()) -> Config:
+    """Return the typed configuration that `snakemake --configfile OVERLAY ...` would run.
+
+    Raises:
+        ConfigError: if a file cannot be read, or the result does not fit the model.
+    """
+    return parse_config(merge_configs(base, overlays), " + ".join(str(p) for p in (base, *overlays)))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+    from snakemake.common.configfile import load_configfile
+    from snakemake.exceptions import WorkflowError
+
+    if not path.is_file():
+        raise ConfigError(
+            "no such file",
+            where=path,
+            remedy="Run it in the folder that has config.yaml, or name one with --base.",
+        )
+    try:
+        data: dict[str, Any] = load_configfile(str(path))
+    except (WorkflowError, OSError, ValueError, yaml.YAMLError) as error:
+        first = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"cannot be read ({first})", where=path) from None
+    return data

@@ -1,0 +1,89 @@
+"""The program as scripts and shells meet it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from daam_bench import cli
+from daam_bench.heads.presets import RESERVED
+from daam_bench.training.names import BASELINES
+
+PROGRAM = str(Path(sys.executable).parent / "daam-bench")
+
+
+def start(*words, **changes):
+    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | changes
+    return subprocess.run([PROGRAM, *words], capture_output=True, text=True, check=False, env=environment)
+
+
+def test_a_closed_pipe_is_no_traceback():
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        done = subprocess.run(
+            [PROGRAM, "variants", "--json"], stdout=closed, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.stderr == ""
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, PermissionError(13, "Permission denied", "x.png")])
+def test_an_interruption_or_a_refused_file_is_no_traceback(call, monkeypatch, error):
+    def stop(*_):
+        raise error
+
+    monkeypatch.setattr("daam_bench.provenance.difference.compare_results", stop)
+    code, _, err = call("diff", "a", "b")
+    if error is KeyboardInterrupt:
+        assert (code, err.strip()) == (130, "")
+    else:
+        assert (code, err) == (1, "error: x.png: Permission denied\n")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_the_commands(shell):
+    done = start(_DAAM_BENCH_COMPLETE=f"source_{shell}")
+    assert done.returncode == 0, done.stderr
+    assert "_DAAM_BENCH_COMPLETE" in done.stdout
+
+
+def test_completion_lists_the_commands():
+    words = {"COMP_WORDS": "daam-bench ex", "COMP_CWORD": "1", "_DAAM_BENCH_COMPLETE": "complete_bash"}
+    assert "explain" in start(**words).stdout.split()
+
+
+def test_colour_can_be_switched_off(monkeypatch):
+    seen = []
+    monkeypatch.setattr(cli.typer, "secho", lambda message, fg, err: seen.append(fg))
+    for value in ("", "1"):
+        monkeypatch.setenv("NO_COLOR", value)
+        with pytest.raises(SystemExit):
+            cli._fail("no", 3)
+    assert seen == [cli.typer.colors.RED, None]
+
+
+def test_usage_errors_end_with_2():
+    assert start("explain").returncode == 2
+    assert start("no-such-command").returncode == 2
+
+
+def test_every_command_has_help(call):
+    for words in (
+        ["plan"],
+        ["doctor"],
+        ["run"],
+        ["explain"],
+        ["diff"],
+        ["cache", "export"],
+        ["new", "dataset"],
+    ):
+        code, out, _ = call(*words, "--help")
+        assert code == 0
+        assert "Usage" in out
+
+
+def test_reserved_names_are_those_of_the_baselines():
+    assert RESERVED == BASELINES

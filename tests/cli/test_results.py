@@ -1,0 +1,171 @@
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from cli.conftest import CELL, QUIET, TINY
+
+from daam_bench.config.merge import load_merged
+from daam_bench.direct import run_cell
+from daam_bench.plan import make_plan
+from daam_bench.records import read_record
+
+ADDRESS = "results/tables/accuracy_summary.csv:vader:minilm-l6:daam_v2:mean_percent"
+RUNS = Path("results/runs/vader/minilm-l6")
+OPTIONS = ("--dataset", "vader", "--encoder", "minilm-l6", "--variant", "daam_v2")
+
+
+def change(path, **fields):
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_every_form_of_an_address_means_the_same_number(work, data_of):
+    mean = pd.read_csv("results/tables/accuracy_summary.csv", dtype=str).set_index("variant")
+    forms = [
+        (ADDRESS,),
+        ("accuracy_summary:daam_v2",),
+        ("accuracy_summary:vader:daam_v2", "--column", "mean_percent"),
+        ("results/tables/accuracy_summary.md", *OPTIONS),
+    ]
+    for form in forms:
+        code, data = data_of("explain", *form)
+        assert code == 0
+        assert data["address"] == ADDRESS
+        assert data["value"] == mean.loc["daam_v2", "mean_percent"]
+
+
+def test_a_number_leads_to_its_records_settings_and_cache(work, data_of):
+    _, data = data_of("explain", ADDRESS)
+    assert {(r["fold"], r["seed"]) for r in data["records"]} == {(f, s) for f in range(4) for s in (0, 1)}
+    scores = [r["score"] for r in data["records"]]
+    assert float(data["value"]) == pytest.approx(100 * sum(scores) / 8)
+    assert data["settings"]["training.epochs"] == 2
+    assert data["settings"]["folds.rule"] == "leave_one_group_out"
+    assert {"environment.torch", "environment.processor", "environment.git_commit"} <= set(data["settings"])
+    cache = data["caches"]["vader x minilm-l6"]
+    assert (
+        cache["made_from"]["encoder"]["weights"] and cache["identity"] == data["settings"]["cache_identity"]
+    )
+
+
+def test_a_fold_and_a_gain_have_their_own_records(work, data_of):
+    _, one = data_of("explain", "accuracy_per_fold:daam_v2:2")
+    assert [(r["fold"], r["seed"]) for r in one["records"]] == [(2, 0), (2, 1)]
+    _, gain = data_of("explain", "accuracy_summary:daam_v2:gain_over_best_single_layer")
+    assert {r["variant"] for r in gain["records"]} == {"daam_v2", "best_single_layer"}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "accuracy_summary:daam_v2:mean_percent",
+        "accuracy_summary:daam_v2:gain_over_best_single_layer_low",
+        "accuracy_per_fold:daam_v2:1:std_percent",
+        "parameter_ranges:daam_v2:scaled_variance:maximum",
+    ],
+)
+def test_repeating_gives_the_same_number(work, data_of, address):
+    code, data = data_of("explain", address, "--repeat", "again")
+    assert data["repetition"]["same"]
+    assert float(data["repetition"]["after"]) == float(data["value"])
+    assert code == 0
+    record = next(Path("again/runs/vader/minilm-l6/daam_v2").glob("fold1_seed*.json"))
+    assert read_record(record).key == read_record(RUNS / "daam_v2" / record.name).key
+
+
+def test_a_number_that_was_tampered_with_does_not_come_out_again(work, call):
+    change(RUNS / "daam_v2/fold3_seed1.json", score=0.999)
+    code, out, _ = call("explain", ADDRESS, "--repeat", "again")
+    assert code == 1
+    assert "NOT the same" in out
+
+
+def test_the_printed_command_repeats_one_replica(work, call):
+    _, out, _ = call("explain", ADDRESS)
+    (line,) = [line.split() for line in out.splitlines() if "daam-bench run" in line]
+    code, _, _ = call(*line[1:])
+    assert code == 0
+    again = read_record(Path("repeated/runs/vader/minilm-l6/daam_v2/fold0_seed0.json"))
+    first = read_record(RUNS / "daam_v2/fold0_seed0.json")
+    times = {"wall_seconds", "cpu_seconds"}
+    assert again.model_dump(exclude=times) == first.model_dump(exclude=times)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("accuracy_summary",), "variant=mha"),
+        (("accuracy_summary:daam_v9",), "no rows fit"),
+        (("acuracy",), "accuracy_summary"),
+        (("accuracy_summary", "--variant", "mha", "--parameter", "x"), "unknown column"),
+        (("accuracy_summary:mha", "--column", "mean"), "mean_percent"),
+    ],
+)
+def test_a_wrong_address_names_what_there_is(work, call, words, said):
+    code, _, err = call("explain", *words)
+    assert code in (2, 6)
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
+def test_records_of_older_versions_are_explained_but_not_repeated(work, call):
+    for path in (RUNS / "daam_v2").glob("fold*.json"):
+        change(path, spec={})
+    assert call("explain", ADDRESS)[0] == 0
+    code, _, err = call("explain", ADDRESS, "--repeat", "again")
+    assert code == 6 and "does not say how it was made" in err
+
+
+def test_another_cache_is_refused(work, call):
+    for path in (RUNS / "daam_v2").glob("fold*.json"):
+        change(path, cache_identity="f" * 64)
+    code, out, _ = call("explain", ADDRESS)
+    assert "was replaced since" in out
+    code, _, err = call("run", "--record", RUNS / "daam_v2/fold0_seed0.json")
+    assert code == 5 and "not the cache" in err
+
+
+def test_equal_results_do_not_differ(work, data_of):
+    code, data = data_of("diff", "results", "results")
+    assert code == 0
+    assert data == {"replicas_in_both": 8 + 8 + 4 + 4, "differences": []}
+
+
+def test_what_differs_is_said_with_its_reason(work, call, data_of):
+    shutil.copytree("results", "other")
+    overlay = TINY | {"protocol": {"weight_decay": 0.25}}
+    Path("other.yaml").write_text(yaml.safe_dump(overlay))
+    config = load_merged(Path("config.yaml"), [Path("other.yaml")])
+    run_cell(config, make_plan(config), CELL, None, None, Path("results"), Path("other"), QUIET)
+    shutil.rmtree("other/runs/vader/minilm-l6/mha")
+    code, data = data_of("diff", "results", "other")
+    assert code == 1
+    assert data["replicas_in_both"] == 16
+    changed = [d for d in data["differences"] if d["variant"] == "daam_v2"]
+    assert len(changed) == 8
+    assert all("protocol.weight_decay: 0.01 -> 0.25" in d["why"] for d in changed)
+    first = changed[0]
+    assert first["points"] == pytest.approx(100 * (first["score_b"] - first["score_a"]))
+    absent = [d for d in data["differences"] if d["variant"] == "mha"]
+    assert {(d["score_b"], tuple(d["why"])) for d in absent} == {(None, ("not in other",))}
+    code, out, _ = call("diff", "results", "other")
+    assert "because protocol.weight_decay: 0.01 -> 0.25" in out
+
+
+def test_another_cache_is_a_reason(work, data_of):
+    shutil.copytree("results", "other")
+    overlay = TINY | {"encoders": {"minilm-l6": {"max_length": 7}}}
+    Path("other.yaml").write_text(yaml.safe_dump(overlay))
+    config = load_merged(Path("config.yaml"), [Path("other.yaml")])
+    run_cell(config, make_plan(config), CELL, None, None, Path("other"), Path("other"), QUIET)
+    _, data = data_of("diff", "results", "other")
+    (why,) = {tuple(d["why"]) for d in data["differences"]}
+    assert "cache: encoder.max_length: 256 here, 7 there" in why
+
+
+def test_a_folder_without_records_is_refused(work, call):
+    Path("empty").mkdir()
+    code, _, err = call("diff", "results", "empty")
+    assert code == 6 and "no finished records" in err
