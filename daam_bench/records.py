@@ -22,6 +22,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from daam_bench.errors import RecordError
 
 FINISHED = "finished.json"
+# What differs between two runs of equal key.
+COST_FIELDS = (
+    "wall_seconds",
+    "cpu_seconds",
+    "loading_seconds",
+    "samples_per_second",
+    "peak_memory_bytes",
+    "energy_joules",
+)
 
 
 class EpochRecord(BaseModel):
