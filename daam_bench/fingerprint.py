@@ -5,6 +5,7 @@ import hashlib
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
+_DATA = (".csv", ".css", ".j2")
 
 
 def source_fingerprint(*rooms: str) -> str:
@@ -20,6 +21,8 @@ def source_fingerprint(*rooms: str) -> str:
         path = _PACKAGE / room
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             digest.update(f"{file.relative_to(_PACKAGE)}\n{_normalised(file)}\n".encode())
+        for file in sorted(f for ending in _DATA for f in path.rglob(f"*{ending}")):
+            digest.update(f"{file.relative_to(_PACKAGE)}\n".encode() + file.read_bytes())
     return digest.hexdigest()
 
 

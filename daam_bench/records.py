@@ -15,7 +15,7 @@ Derived runs have the same files below `results/studies/<dataset>/<encoder>/<stu
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -46,6 +46,24 @@ class EpochRecord(BaseModel):
     inner_score: float | None = Field(None, description="on the held-out part of the training split")
 
 
+class EntropyRecord(BaseModel):
+    """How broadly one trained head attends, over validation samples (method.md section 3, Entropy); nats.
+
+    `gaussian` is the differential entropy of a head's Gaussian in units of its slice's standard deviation: it
+    may be negative and has no maximum. `density` (the density normalised over a head's layers) and `softmax`
+    (attention weights) are entropies of shares, from 0 to `maximum`, the logarithm of their number.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["gaussian", "density", "softmax"]
+    head: int = Field(ge=0)
+    mean: float
+    low: float = Field(description="5 % quantile over samples and features, or over samples and queries")
+    high: float = Field(description="95 % quantile")
+    maximum: float | None = Field(None, description="logarithm of the number of shares")
+
+
 class RunRecord(BaseModel):
     """What one replica (dataset x encoder x variant x fold x seed) gave, and everything it came from."""
 
@@ -55,6 +73,10 @@ class RunRecord(BaseModel):
     dataset: str
     encoder: str
     variant: str
+    modality: str = Field("", description="text, speech or vision; empty in older records")
+    dataset_kind: str = Field("", description="what reads the dataset, whatever its name is")
+    encoder_model: str = Field("", description="hub id or folder of the encoder")
+    cache_shape: tuple[int, int, int] | None = Field(None, description="(samples, layers, features)")
     kind: str = Field(description="attention (a trained variant) or baseline")
     fold: int = Field(ge=0)
     fold_name: str = Field(description="the group or split that validates, for example a source's name")
@@ -76,6 +98,7 @@ class RunRecord(BaseModel):
     layers: list[int] | None = Field(
         None, description="numbers, from 1, of the layers that were trained on; None for all of them"
     )
+    entropies: list[EntropyRecord] = Field(default_factory=list, description="one a kind and head")
     protocol: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     cache_identity: str

@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from scipy.stats import bootstrap
 
-from daam_bench.analysis.significance import best_group, compare_replicas
+from daam_bench.analysis.significance import (
+    best_group,
+    compare_replicas,
+    mean_interval,
+    resampling_ratio,
+    unit_values,
+)
 from daam_bench.heads.presets import VARIANTS
 from daam_bench.records import RunRecord, read_records
 
@@ -56,6 +60,7 @@ def replica_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
             "selected_epoch": r.selected_epoch,
             "wall_seconds": r.wall_seconds,
             "cpu_seconds": r.cpu_seconds,
+            "modality": r.modality,
         }
         for r in records
     )
@@ -67,26 +72,25 @@ def caches_of(frame: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
         yield str(dataset), str(encoder), part
 
 
-def interval(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Return the 95 % interval of a mean over replicas, (nan, nan) if one value gives none.
+def score_interval(part: pd.DataFrame, column: str = "score_percent") -> tuple[float, float]:
+    """Return the 95 % interval of the mean of one variant on one cache (`significance.mean_interval`).
 
-    A bias-corrected and accelerated bootstrap over folds x seeds, 9,999 draws of a fixed generator. It
-    covers the choice of fold and of seed among those that ran; replicas of one fold share samples, so it
-    is narrower than the uncertainty about a new source.
+    Args:
+        part: its rows of `replica_frame`.
+        column: what the mean is of; a score lies in 0 to 100, and so does its interval.
     """
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
-    found = bootstrap((values,), np.mean, n_resamples=9999, rng=np.random.default_rng(0), method="BCa")
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    low, high = mean_interval(unit_values(part, column), resampling_ratio(part))
+    if column == "score_percent":
+        return float(np.clip(low, 0, 100)), float(np.clip(high, 0, 100))
+    return low, high
 
 
 def summary_frame(replicas: pd.DataFrame) -> pd.DataFrame:
     """Return one row a variant and cache: mean, spread, interval, gains over both baselines.
 
-    `std_percent` is the population standard deviation (ddof 0) over folds x seeds, as in the paper. Gains
-    are paired: each replica against the baseline on the same fold. `significantly_best` marks the variants
+    `std_percent` is the population standard deviation (ddof 0) over folds x seeds, as in the paper. Intervals
+    are of means over folds, seeds averaged (over seeds if there is one fold). Gains are paired: each replica
+    against the baseline on the same fold. `significantly_best` marks the variants
     of `significance.best_group`.
     """
     rows = []
@@ -94,7 +98,7 @@ def summary_frame(replicas: pd.DataFrame) -> pd.DataFrame:
         best = best_group(compare_replicas(cache))
         for variant, part in cache.groupby("variant", sort=False):
             scores = part["score_percent"].to_numpy()
-            low, high = interval(scores)
+            low, high = score_interval(part)
             row: dict[str, Any] = {
                 "dataset": dataset,
                 "encoder": encoder,
@@ -121,7 +125,7 @@ def _gain(baseline: str, part: pd.DataFrame, cache: pd.DataFrame) -> dict[str, f
     else:
         scores = cache[cache["variant"] == baseline].set_index("fold")["score_percent"]
         reference = part["fold"].map(scores)
-    gains = (part["score_percent"] - reference).to_numpy()
-    low, high = interval(gains)
+    gains = part.assign(gain=part["score_percent"] - reference)
+    low, high = score_interval(gains, "gain")
     name = f"gain_over_{baseline}"
-    return {name: gains.mean(), f"{name}_low": low, f"{name}_high": high}
+    return {name: gains["gain"].mean(), f"{name}_low": low, f"{name}_high": high}

@@ -11,14 +11,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from daam_bench.analysis.aggregate import read_all, replica_frame, summary_frame, title_of
+from daam_bench.analysis.aggregate import replica_frame, summary_frame, title_of
+from daam_bench.analysis.entropy_figure import plot_entropies
 from daam_bench.analysis.importance import (
     Map,
+    has_density,
     importance_factor,
     layer_contribution,
     mean_density,
     read_density,
 )
+from daam_bench.analysis.stability import importance_spread
+from daam_bench.analysis.tables.base import Results
+from daam_bench.analysis.tables.cells import score_heading
+from daam_bench.analysis.tables.entropy import entropy_frame
 from daam_bench.records import RunRecord, write_atomically
 
 mpl.use("Agg")
@@ -27,23 +33,34 @@ _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"
 
 def plot_importance(importance: Map, title: str) -> Figure:
     """Draw a heatmap of the Importance Factor [layer, feature]: layer 1 at the bottom, scale 0 to 1."""
-    layers, features = importance.shape
+    return _heatmap(importance, title, 1.0, "cividis", "Importance Factor (0 to 1)")
+
+
+def plot_importance_spread(spread: Map, title: str, most: float) -> Figure:
+    """Draw a heatmap of the variation over runs [layer, feature]: layer 1 at the bottom, scale 0 to `most`.
+
+    `most` is to be equal for all variants of a cache, so that their pictures can be compared.
+    """
+    return _heatmap(spread, title, most, "magma", "standard deviation of the\nImportance Factor over runs")
+
+
+def _heatmap(values: Map, title: str, most: float, colours: str, label: str) -> Figure:
+    layers, features = values.shape
     figure = Figure(figsize=(8, max(2.6, 1.6 + 0.12 * layers)), layout="constrained")
     axes = figure.subplots()
-    extent = (-0.5, features - 0.5, 0.5, layers + 0.5)
     image = axes.imshow(
-        importance,
+        values,
         origin="lower",
         aspect="auto",
-        extent=extent,
-        cmap="cividis",
+        extent=(-0.5, features - 0.5, 0.5, layers + 0.5),
+        cmap=colours,
         vmin=0,
-        vmax=1,
+        vmax=most,
         interpolation="nearest",
     )
     axes.set(xlabel="feature (index)", ylabel="layer (1 = first)", title=title)
     axes.yaxis.set_major_locator(MaxNLocator(min(layers, 12), integer=True, min_n_ticks=1))
-    figure.colorbar(image, ax=axes, label="Importance Factor (0 to 1)")
+    figure.colorbar(image, ax=axes, label=label)
     return figure
 
 
@@ -72,7 +89,7 @@ def plot_layer_contribution(contributions: Map, title: str) -> Figure:
 
 
 def plot_accuracy(summary: pd.DataFrame, title: str) -> Figure:
-    """Draw mean accuracies with their intervals, one row a variant; baselines are lines across.
+    """Draw mean scores with their intervals, one row a variant; baselines are lines across.
 
     Args:
         summary: rows of `aggregate.summary_frame` of one cache.
@@ -92,7 +109,8 @@ def plot_accuracy(summary: pd.DataFrame, title: str) -> Figure:
     baselines = summary[summary["kind"] == "baseline"]
     for style, (_, row) in zip(("--", ":"), baselines.iterrows(), strict=False):
         axes.axvline(row["mean_percent"], color=_ORANGE, linestyle=style, label=row["title"])
-    axes.set(xlabel="accuracy (%), mean and 95 % interval over folds and seeds", title=title)
+    heading = score_heading(summary).lower().replace("f1", "F1")
+    axes.set(xlabel=f"{heading}, mean and 95 % interval over folds", title=title)
     axes.set_yticks(rows, trained["title"])
     axes.set_ylim(-0.6, len(trained) - 0.4)
     axes.grid(axis="x", alpha=0.3)
@@ -107,37 +125,46 @@ def write_figures(folders: Sequence[Path], out: Path) -> list[Path]:
     Raises:
         RecordError: if a record is missing or damaged.
     """
-    paths = []
-    places = {
-        (record.dataset, record.encoder, record.variant): folder
-        for folder in folders
-        for record in read_all([folder])
-    }
-    by_cache = groupby(read_all(folders), key=lambda record: (record.dataset, record.encoder))
-    for (dataset, encoder), group in by_cache:
+    results, paths = Results(folders), []
+    entropies = entropy_frame(results)
+    for (dataset, encoder), group in groupby(results.records, key=lambda r: (r.dataset, r.encoder)):
         records = list(group)
         heading = f"{dataset} x {encoder}"
-        figure = plot_accuracy(summary_frame(replica_frame(records)), f"Accuracy: {heading}")
+        figure = plot_accuracy(summary_frame(replica_frame(records)), f"Scores: {heading}")
         paths += save_figure(figure, out / f"accuracy_{dataset}_{encoder}")
-        for variant, runs in groupby(records, key=lambda record: record.variant):
-            folder = places[dataset, encoder, variant]
-            paths += _write_density(list(runs), folder, out, f"{title_of(variant)}, {heading}")
+        here = entropies[(entropies["dataset"] == dataset) & (entropies["encoder"] == encoder)]
+        figure = plot_entropies(here, f"How broadly trained heads attend: {heading}")
+        paths += save_figure(figure, out / f"entropy_{dataset}_{encoder}")
+        paths += _write_densities(results, records, out, heading)
     return paths
 
 
-def _write_density(runs: list[RunRecord], folder: Path, out: Path, heading: str) -> list[Path]:
-    """Draw the two pictures of a density variant; none for the others."""
-    if not (folder / f"{runs[0].stem}.density.npz").exists():
-        return []
-    densities = [read_density(folder, run) for run in runs]
-    name = f"{runs[0].dataset}_{runs[0].encoder}_{runs[0].variant}"
-    over = f"mean of {len(runs)} runs"
-    importance = plot_importance(importance_factor(mean_density(densities)), f"{heading} ({over})")
-    shares = np.stack([layer_contribution(density) for density in densities])
-    contribution = plot_layer_contribution(shares, heading)
-    return save_figure(importance, out / f"importance_{name}") + save_figure(
-        contribution, out / f"layer_contribution_{name}"
-    )
+def _write_densities(results: Results, records: Sequence[RunRecord], out: Path, heading: str) -> list[Path]:
+    """Draw the pictures of every density variant of one cache; none for the others."""
+    densities: dict[str, list[Map]] = {}
+    for variant, group in groupby(records, key=lambda record: record.variant):
+        runs = list(group)
+        folder = results.places[runs[0].dataset, runs[0].encoder, variant]
+        if has_density(folder, runs[0]):
+            densities[variant] = [read_density(folder, run) for run in runs]
+    spreads = {variant: importance_spread(maps) for variant, maps in densities.items()}
+    # One scale for all variants of a cache, in steps of 0.05; a standard deviation of shares is at most 0.5.
+    most = max((np.ceil(20 * spread.max()) / 20 for spread in spreads.values()), default=0.0) or 0.05
+    paths = []
+    for variant, maps in densities.items():
+        place = f"{records[0].dataset}_{records[0].encoder}_{variant}"
+        title = f"{title_of(variant)}, {heading}"
+        over = f"{len(maps)} runs" if len(maps) > 1 else "one run"
+        figures = {
+            "importance": plot_importance(importance_factor(mean_density(maps)), f"{title} ({over})"),
+            "importance_spread": plot_importance_spread(spreads[variant], f"{title} ({over})", most),
+            "layer_contribution": plot_layer_contribution(
+                np.stack([layer_contribution(density) for density in maps]), title
+            ),
+        }
+        for kind, figure in figures.items():
+            paths += save_figure(figure, out / f"{kind}_{place}")
+    return paths
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:

@@ -21,6 +21,11 @@ def read_density(
     return found
 
 
+def has_density(folder: Path, record: RunRecord) -> bool:
+    """Say whether a replica left a density."""
+    return (folder / f"{record.stem}.density.npz").exists()
+
+
 def importance_factor(density: Map) -> Map:
     """Return (DA - min) / (max - min) over the whole map [layer, feature], in [0, 1]; 0 if it is constant."""
     low, high = density.min(), density.max()

@@ -2,7 +2,21 @@
 
 from collections.abc import Collection, Sequence
 
-TABLES = ("accuracy_summary", "accuracy_per_fold", "comparisons", "parameter_counts", "parameter_ranges")
+# THE list of tables, in the order of the report. A name is a module of `analysis.tables` with its `TABLE`.
+TABLES = (
+    "accuracy_summary",
+    "accuracy_per_fold",
+    "comparisons",
+    "mixture",
+    "paper_comparison",
+    "importance_stability",
+    "entropy",
+    "parameter_counts",
+    "parameter_ranges",
+)
+ENDINGS = ("csv", "md", "tex")
+CACHE_FIGURES = ("accuracy", "entropy")
+DENSITY_FIGURES = ("importance", "importance_spread", "layer_contribution")
 STUDY_TABLES = {
     "protocol": ("protocols",),
     "switch": ("switch_effects",),
@@ -12,7 +26,7 @@ STUDY_TABLES = {
 
 def table_names() -> list[str]:
     """Return the file names of all tables."""
-    return [f"{name}.{ending}" for name in TABLES for ending in ("csv", "md", "tex")]
+    return [f"{name}.{ending}" for name in TABLES for ending in ENDINGS]
 
 
 def study_table_names(kinds: Collection[str]) -> list[str]:
@@ -21,7 +35,7 @@ def study_table_names(kinds: Collection[str]) -> list[str]:
         "selection_worth",
         *(name for kind in STUDY_TABLES if kind in kinds for name in STUDY_TABLES[kind]),
     ]
-    return [f"{name}.{ending}" for name in names for ending in ("csv", "md", "tex")]
+    return [f"{name}.{ending}" for name in names for ending in ENDINGS]
 
 
 def study_figure_names(ablated: Collection[tuple[str, str, str, bool]]) -> list[str]:
@@ -39,9 +53,8 @@ def figure_stems(dataset: str, encoder: str, density_variants: Sequence[str]) ->
         encoder: name in the configuration.
         density_variants: variants that give an importance map.
     """
-    kinds = [f"{kind}_{{}}" for kind in ("importance", "layer_contribution")]
-    stems = [kind.format(f"{dataset}_{encoder}_{v}") for v in density_variants for kind in kinds]
-    return [f"accuracy_{dataset}_{encoder}", *stems]
+    stems = [f"{kind}_{dataset}_{encoder}_{v}" for v in density_variants for kind in DENSITY_FIGURES]
+    return [*(f"{kind}_{dataset}_{encoder}" for kind in CACHE_FIGURES), *stems]
 
 
 def figure_names(dataset: str, encoder: str, density_variants: Sequence[str]) -> list[str]:

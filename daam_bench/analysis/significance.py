@@ -11,6 +11,7 @@ from itertools import combinations
 from math import sqrt
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 from scipy.optimize import brentq
@@ -33,6 +34,31 @@ def paired_units(replicas: pd.DataFrame) -> pd.DataFrame:
     wide = replicas.pivot_table(index=["fold", "seed"], columns="variant", values="score_percent", sort=False)
     shared = wide.dropna()
     return shared.groupby("fold").mean() if unit_of(shared.index) == "folds" else shared.droplevel("fold")
+
+
+def mean_interval(units: npt.ArrayLike, resampling_ratio: float) -> tuple[float, float]:
+    """Return the 95 % interval of a mean over units, (nan, nan) if one unit gives none.
+
+    Student's t with n - 1 degrees of freedom and the variance of `compare_pairs`. A bootstrap of folds x
+    seeds is no substitute: with 4 folds x 3 seeds, and folds that differ by twice what seeds do, its 95 %
+    intervals held the true mean in 60 % of simulated tables.
+
+    Args:
+        units: one value a fold, seeds averaged, or a seed if there is one fold; [unit].
+        resampling_ratio: validation samples over training samples; units share training samples.
+    """
+    values = np.asarray(units, dtype=np.float64)
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    error = values.std(ddof=1) * sqrt(1 / len(values) + resampling_ratio)
+    half = stats.t.ppf(1 - ALPHA / 2, len(values) - 1) * error
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def unit_values(replicas: pd.DataFrame, column: str = "score_percent") -> pd.Series:
+    """Return one value a unit of one variant on one cache: a fold, or a seed if there is one fold."""
+    indexed = replicas.set_index(["fold", "seed"])[column]
+    return indexed.groupby("fold" if unit_of(indexed.index) == "folds" else "seed").mean()
 
 
 def unit_of(replicas: pd.Index) -> str:

@@ -215,6 +215,9 @@ def describe(
         attributes={
             "dataset": spec.dataset,
             "dataset_title": facts["title"],
+            "dataset_kind": facts.get("kind", ""),
+            "modality": spec.encoder.modality,
+            "encoder_model": spec.encoder.model,
             "class_names": list(facts["class_names"]),
             "encoder": spec.encoder_name,
             "layer_meaning": "layer l is hidden_states[l] of transformers, l = 1..N",

@@ -22,7 +22,7 @@ def list_samples(name: str, config: DatasetConfig) -> pd.DataFrame:
     Columns: sample_id, label, group, split; content_key, the sha256 of the content, for a clip followed by
     its bounds; the payload `text`, or `file` (relative to the attribute `folder`), or `content` (bytes of an
     encoded file); for clips start_second and stop_second.
-    Attributes (`frame.attrs`): class_names, modality, title, licence, source, folder.
+    Attributes (`frame.attrs`): class_names, modality, kind, title, licence, source, folder.
 
     Raises:
         ConfigError: if the dataset's settings do not fit its kind.
@@ -49,6 +49,7 @@ def list_samples(name: str, config: DatasetConfig) -> pd.DataFrame:
     frame.attrs = {
         "class_names": classes,
         "modality": modality,
+        "kind": config.kind,
         "title": kind.title,
         "licence": kind.licence,
         "source": kind.source,

@@ -90,6 +90,18 @@ class GroupedQueryAttention(nn.Module):
         output: Tensor = self.output(self.norm(attended.transpose(1, 2).flatten(2)))
         return output if mask is None else output.masked_fill(~mask.unsqueeze(-1), 0.0)
 
+    def attention_weights(
+        self, x: Float[Tensor, "batch layer width"]
+    ) -> Float[Tensor, "batch head query key"]:
+        """Return the softmax weights: one head a query head ("separate") or a group ("summed")."""
+        query = self._split(self.query(x), self.query_heads)
+        key = self._split(self.key(x), self.key_value_heads)
+        if self.grouped_queries == "separate":
+            key = key.repeat_interleave(self.query_heads // self.key_value_heads, dim=1)
+            return torch.softmax(query @ key.transpose(-1, -2) / self.head_size**0.5, -1)
+        summed = torch.unflatten(query, 1, (self.key_value_heads, -1)).sum(2)
+        return torch.softmax(summed @ key.transpose(-1, -2) / self.head_size, -1)
+
     def _split(self, x: Tensor, heads: int) -> Tensor:
         """[batch, layer, heads * size] -> [batch, head, layer, size]."""
         return torch.unflatten(x, -1, (heads, self.head_size)).transpose(1, 2)
@@ -126,6 +138,12 @@ class ProjectedGroupedQueryAttention(nn.Module):
         output: Tensor = self.attention(self.projection(x), mask)
         return output
 
+    def attention_weights(
+        self, x: Float[Tensor, "batch layer feature"]
+    ) -> Float[Tensor, "batch head query key"]:
+        """Return the softmax weights of the grouped-query attention."""
+        return self.attention.attention_weights(self.projection(x))
+
 
 class GroupedQueryDensityAdaptiveAttention(ProjectedGroupedQueryAttention):
     """GQDAAM: multi-head density adaptive attention, then GQA.
@@ -154,6 +172,12 @@ class GroupedQueryDensityAdaptiveAttention(ProjectedGroupedQueryAttention):
     ) -> Float[Tensor, "batch layer width"]:
         """Return [batch, layer, 512], 0 at padded positions (`mask` False)."""
         return super().forward(self.density_attention(x, mask), mask)
+
+    def attention_weights(
+        self, x: Float[Tensor, "batch layer feature"]
+    ) -> Float[Tensor, "batch head query key"]:
+        """Return the softmax weights of the second stage."""
+        return super().attention_weights(self.density_attention(x))
 
 
 def _check(width: int, query_heads: int, key_value_heads: int, grouped_queries: str) -> None:

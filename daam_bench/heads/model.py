@@ -19,6 +19,14 @@ class HasDensity(Protocol):
 
 
 @runtime_checkable
+class HasAttentionWeights(Protocol):
+    """An attention module that can show its softmax weights."""
+
+    def attention_weights(self, x: Tensor) -> Tensor:
+        """Return weights [any, head, query, key] that sum to one over the last axis."""
+
+
+@runtime_checkable
 class ChoosesItsSize(Protocol):
     """An attention module that prunes itself in training."""
 

@@ -72,6 +72,14 @@ class LayerSelfAttention(nn.Module):
         output: Tensor = self.norm(attended)
         return output if mask is None else output.masked_fill(~mask.unsqueeze(-1), 0.0)
 
+    def attention_weights(
+        self, x: Float[Tensor, "batch layer feature"]
+    ) -> Float[Tensor, "outer head query key"]:
+        """Return the softmax weights of every head: over layers for each sample, or (D2) over samples."""
+        _, weights = self.attention(x, x, x, need_weights=True, average_attn_weights=False)
+        found: Tensor = weights
+        return found
+
 
 def hide_padding(
     x: Float[Tensor, "batch layer feature"], mask: Bool[Tensor, "batch layer"], sequence_axis: int = 1

@@ -36,6 +36,12 @@ class SoftmaxLayerWeights(nn.Module):
         hidden = score.masked_fill(~mask, torch.finfo(score.dtype).min)
         return torch.softmax(hidden, -1).masked_fill(~mask, 0.0)
 
+    def attention_weights(
+        self, x: Float[Tensor, "batch layer feature"]
+    ) -> Float[Tensor, "outer head query key"]:
+        """Return w as one head with one query; it is the same for all samples."""
+        return self.weights().view(1, 1, 1, -1).to(x.device)
+
     def forward(
         self, x: Float[Tensor, "batch layer feature"], mask: Bool[Tensor, "batch layer"] | None = None
     ) -> Float[Tensor, "batch layer feature"]:

@@ -27,6 +27,11 @@ KEYS = (
     "parameter",
     "layers",
     "k",
+    "entropy",
+    "paper_dataset",
+    "paper_variant",
+    "quantity",
+    "cell",
 )
 
 

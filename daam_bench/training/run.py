@@ -12,16 +12,25 @@ import torch
 from filelock import FileLock
 from rich.progress import Progress
 
+from daam_bench.cache.reader import EmbeddingCache
 from daam_bench.environment import describe_environment
 from daam_bench.errors import ConfigError, RecordError
 from daam_bench.fingerprint import source_fingerprint
 from daam_bench.heads.build import build_model
-from daam_bench.records import RunRecord, read_record, write_atomically, write_finished, write_record
+from daam_bench.records import (
+    EntropyRecord,
+    RunRecord,
+    read_record,
+    write_atomically,
+    write_finished,
+    write_record,
+)
 from daam_bench.training.baselines import predict_best_single_layer, predict_majority
 from daam_bench.training.bench import Bench, open_bench
 from daam_bench.training.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from daam_bench.training.cost import EnergyMeter, flops_per_sample, peak_memory_bytes
 from daam_bench.training.density import mean_densities, save_attention
+from daam_bench.training.entropy import measure_entropies, some_rows
 from daam_bench.training.folds import Fold, Rows, hold_out
 from daam_bench.training.metrics import score
 from daam_bench.training.names import BASELINES
@@ -144,6 +153,7 @@ def _write(
         layers=layers_of(spec, fold),
         train_samples=len(fold.train),
         validation_samples=len(fold.validation),
+        **_origin(bench.cache),
         cache_identity=bench.cache.identity.digest,
         peak_memory_bytes=peak_memory_bytes(bench.device),
         environment=describe_environment(str(bench.device), torch.get_num_threads()),
@@ -159,6 +169,13 @@ def _write(
     )
     write_atomically(folder / f"{record.stem}.parquet", frame.to_parquet(index=False))
     write_record(folder, record)
+
+
+def _origin(cache: EmbeddingCache) -> dict[str, Any]:
+    """Return what a record says of its data beside their names."""
+    attributes = cache.layout.attributes
+    names = ("modality", "dataset_kind", "encoder_model")
+    return {name: attributes.get(name, "") for name in names} | {"cache_shape": cache.layout.shape}
 
 
 def _score_baseline(spec: TrainingSpec, bench: Bench, place: Place, folder: Path) -> None:
@@ -256,6 +273,7 @@ def _facts(spec: TrainingSpec, bench: Bench, replica: Replica) -> dict[str, Any]
         "parameters_with_decoder": counts.with_decoder,
         "parameters_with_classifier": counts.with_classifier,
         "parameter_ranges": dict(_ranges(replica)),
+        "entropies": _entropies(bench, replica),
         "protocol": spec.protocol.model_dump(),
         "training": replica.training.model_dump(),
         "wall_seconds": replica.wall_seconds,
@@ -264,6 +282,12 @@ def _facts(spec: TrainingSpec, bench: Bench, replica: Replica) -> dict[str, Any]
         "flops_forward": forward,
         "flops_training": training,
     }
+
+
+def _entropies(bench: Bench, replica: Replica) -> list[EntropyRecord]:
+    rows = some_rows(replica.split.validation)
+    parts = [buffer.take(buffer.own(rows), replica.layers) for buffer in bench.source.subset(rows)]
+    return measure_entropies(replica.model.attention, torch.cat(parts), replica.training.batch_size)
 
 
 def _ranges(replica: Replica) -> Iterator[tuple[str, tuple[float, float]]]:

@@ -9,6 +9,13 @@ import pytest
 from daam_bench.records import RunRecord, write_atomically, write_finished, write_record
 
 LAYERS, FEATURES = 5, 13
+ENTROPIES = {
+    "softmax": [
+        {"kind": "softmax", "head": head, "mean": mean, "low": mean - 0.1, "high": mean + 0.1, "maximum": 2.0}
+        for head, mean in enumerate((0.5, 1.5))
+    ],
+    "gaussian": [{"kind": "gaussian", "head": 0, "mean": 1.4, "low": -0.2, "high": 1.5}],
+}
 
 
 def make_record(variant, fold, seed, accuracy, **changes):
@@ -32,6 +39,7 @@ def make_record(variant, fold, seed, accuracy, **changes):
         "parameters_with_classifier": 336412,
         "protocol": {"name": "corrected"},
         "training": {"epochs": 2},
+        "modality": "text",
         "cache_identity": "abc",
         "wall_seconds": 1.5,
         "cpu_seconds": 1.25,
@@ -60,8 +68,10 @@ def folders(tmp_path):
     for variant, values in scores.items():
         folder = tmp_path / "runs/toy_data/tiny" / variant
         ranges = {"mean_offset": (-0.1, 0.2), "scaled_variance": (1.9, 2.1)} if variant == "daam_v1" else {}
+        entropies = ENTROPIES["softmax" if variant == "mha" else "gaussian"]
         records = [
-            make_record(variant, *place, score, parameter_ranges=ranges) for place, score in values.items()
+            make_record(variant, *place, score, parameter_ranges=ranges, entropies=entropies)
+            for place, score in values.items()
         ]
         for record in records:
             write_record(folder, record)

@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 
 from daam_bench.analysis.aggregate import read_all, replica_frame, summary_frame
-from daam_bench.analysis.figures import plot_accuracy, plot_importance, plot_layer_contribution, write_figures
+from daam_bench.analysis.entropy_figure import plot_entropies
+from daam_bench.analysis.figures import (
+    plot_accuracy,
+    plot_importance,
+    plot_importance_spread,
+    plot_layer_contribution,
+    write_figures,
+)
 from daam_bench.analysis.names import figure_names
+from daam_bench.analysis.tables import Results
+from daam_bench.analysis.tables.entropy import entropy_frame
 
 
 def test_layer_one_is_at_the_bottom_and_the_scale_is_fixed():
@@ -49,3 +58,26 @@ def test_declared_files_are_written_and_repeat_exactly(folders, tmp_path):
     assert sorted(path.name for path in first) == sorted(figure_names("toy_data", "tiny", ["daam_v1"]))
     for left, right in zip(first, second, strict=True):
         assert left.read_bytes() == right.read_bytes()
+
+
+def test_the_spread_is_drawn_on_the_scale_that_it_is_given():
+    axes, bar = plot_importance_spread(np.zeros((5, 13)), "t", 0.15).axes
+    assert axes.images[0].get_clim() == (0, 0.15)
+    assert axes.images[0].origin == "lower"
+    assert "over runs" in bar.get_ylabel()
+
+
+def test_entropies_with_and_without_a_maximum_have_axes_of_their_own(folders):
+    shares, nats = plot_entropies(entropy_frame(Results(folders)), "t").axes
+    assert [label.get_text() for label in shares.get_yticklabels()] == ["DAAMv1", "MHA"]
+    assert [line.get_xdata().tolist() for line in shares.lines] == [[pytest.approx(0.5)]]
+    assert [line.get_xdata().tolist() for line in nats.lines] == [[pytest.approx(1.4)]]
+    assert "nats" in nats.get_xlabel()
+    assert "share" in shares.get_xlabel()
+
+
+def test_a_cache_without_entropies_has_an_empty_figure(folders):
+    nothing = entropy_frame(Results(folders)).iloc[:0]
+    shares, nats = plot_entropies(nothing, "t").axes
+    assert not shares.lines
+    assert not nats.lines

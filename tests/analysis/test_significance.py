@@ -14,6 +14,7 @@ from daam_bench.analysis.significance import (
     best_group,
     compare_pairs,
     compare_replicas,
+    mean_interval,
     minimum_detectable,
     paired_units,
 )
@@ -60,6 +61,27 @@ def test_without_shared_training_data_it_is_the_paired_t_test():
     units = pd.DataFrame({"a": rng.normal(5, 1, 7), "b": rng.normal(4, 1, 7)})
     row = compare_pairs(units, resampling_ratio=0.0).iloc[0]
     assert row["p"] == pytest.approx(stats.ttest_rel(units["a"], units["b"]).pvalue)
+
+
+def test_without_shared_training_data_the_interval_is_students():
+    values = np.random.default_rng(19).normal(5, 2, 7)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert mean_interval(values, 0.0) == pytest.approx((expected.low, expected.high))
+
+
+def test_the_interval_of_equal_values_and_of_one():
+    assert mean_interval([3.0, 3.0, 3.0], 0.3) == (3.0, 3.0)
+    assert all(math.isnan(end) for end in mean_interval([3.0], 0.3))
+
+
+def test_intervals_hold_the_mean_although_seeds_share_their_fold():
+    """4 folds x 3 seeds; what a fold does to all of its seeds is no repetition."""
+    rng, tables, held = np.random.default_rng(23), 400, 0
+    for _ in range(tables):
+        values = rng.normal(0, 2, (4, 1)) + rng.normal(0, 1, (4, 3))
+        low, high = mean_interval(values.mean(axis=1), 0.0)
+        held += low <= 0 <= high
+    assert stats.binom.ppf(0.001, tables, 0.95) <= held <= stats.binom.ppf(0.999, tables, 0.95)
 
 
 def test_holm_orders_and_multiplies():

@@ -1,15 +1,18 @@
 import io
 import math
+from pkgutil import iter_modules
 
-import numpy as np
 import pandas as pd
 import pytest
+from analysis.conftest import make_record
+from scipy import stats
 
-from daam_bench.analysis.aggregate import interval, read_all, replica_frame, summary_frame
-from daam_bench.analysis.names import table_names
-from daam_bench.analysis.tables import make_tables, write_tables
+from daam_bench.analysis import tables
+from daam_bench.analysis.aggregate import read_all, replica_frame, summary_frame
+from daam_bench.analysis.names import TABLES, table_names
+from daam_bench.analysis.tables import Results, find_table, make_tables, write_tables
 from daam_bench.errors import RecordError
-from daam_bench.records import FINISHED
+from daam_bench.records import FINISHED, write_finished, write_record
 
 
 @pytest.fixture
@@ -24,6 +27,14 @@ def test_mean_and_population_standard_deviation_by_hand(summary):
     assert (summary.loc["mha", "folds"], summary.loc["mha", "seeds"]) == (2, 2)
 
 
+def test_an_interval_is_not_cut_where_it_need_not_be(folders):
+    replicas = replica_frame(read_all(folders)).assign(train_samples=30_000)
+    replicas["score_percent"] = 50 + replicas["score_percent"] / 100
+    row = summary_frame(replicas).set_index("variant").loc["mha"]
+    half = stats.t.ppf(0.975, 1) * 0.2 / math.sqrt(2) * math.sqrt(1 / 2 + 30 / 30_000)
+    assert [row["low_percent"], row["high_percent"]] == pytest.approx([50.65 - half, 50.65 + half])
+
+
 def test_gains_are_paired_by_fold(summary):
     # Majority: 20 and 30; best layer: 30 and 40.
     assert summary.loc["mha", "gain_over_majority"] == pytest.approx((30 + 40 + 40 + 50) / 4)
@@ -35,13 +46,16 @@ def test_order_is_baselines_then_presets(summary):
     assert list(summary.index) == ["majority", "best_single_layer", "mha", "daam_v1"]
 
 
-def test_interval_of_equal_values_of_one_value_and_of_many():
-    assert interval(np.full(5, 3.0)) == (3.0, 3.0)
-    assert all(math.isnan(end) for end in interval(np.array([3.0])))
-    low, high = interval(np.random.default_rng(1).normal(10, 2, size=97))
-    half = 1.96 * 2 / math.sqrt(97)
-    assert (low, high) == pytest.approx((10 - half, 10 + half), abs=0.5)
-    assert low < 10 < high
+def test_intervals_are_over_folds_with_seeds_averaged(summary):
+    # Folds of mha: 55 and 75; standard deviation 20 / sqrt 2, validation over training samples 30 / 70.
+    half = stats.t.ppf(0.975, 1) * 20 / math.sqrt(2) * math.sqrt(1 / 2 + 30 / 70)
+    found = summary.loc["mha", ["low_percent", "high_percent"]].tolist()
+    assert 65 - half < 0  # a score is none of these
+    assert found == [0, 100]
+    # Gains over the majority: 30 and 40 on fold 0, 40 and 50 on fold 1.
+    half = stats.t.ppf(0.975, 1) * 10 / math.sqrt(2) * math.sqrt(1 / 2 + 30 / 70)
+    found = summary.loc["mha", ["gain_over_majority_low", "gain_over_majority_high"]].tolist()
+    assert found == pytest.approx([40 - half, 40 + half])
 
 
 def test_every_table_is_written_in_three_formats_and_repeats_exactly(folders, tmp_path):
@@ -56,6 +70,9 @@ def test_csv_keeps_full_precision(folders, tmp_path):
     frames = make_tables(folders)
     for name, frame in frames.items():
         read = pd.read_csv(io.StringIO((tmp_path / f"{name}.csv").read_text()))
+        # Nothing is written as nothing, whatever stands for it in a frame.
+        whole = dict.fromkeys(frame.select_dtypes("Int64"), "float64")
+        frame = frame.astype(whole).replace("", np.nan)
         pd.testing.assert_frame_equal(read, frame, check_dtype=False, rtol=0, atol=1e-12)
 
 
@@ -92,3 +109,88 @@ def test_a_damaged_record_is_refused_with_its_place(folders):
     path.write_text(path.read_text()[:40])
     with pytest.raises(RecordError, match=path.name):
         read_all(folders)
+
+
+def test_every_table_is_a_module_and_every_module_a_table():
+    modules = {module.name for module in iter_modules(tables.__path__)}
+    assert modules == {*TABLES} | {"base", "cells", "write"}
+    for name in TABLES:
+        assert find_table(name).caption.endswith(".")
+
+
+def test_runs_stand_beside_each_other_where_there_is_one_fold(folders, tmp_path):
+    base = tmp_path / "one"
+    records = [make_record("mha", 0, seed, score) for seed, score in ((3, 0.5), (5, 0.7))]
+    for record in records:
+        write_record(base, record)
+    write_finished(base, records)
+    table = find_table("accuracy_per_fold")
+    frame = table.frame(Results([base]))
+    assert frame["seed"].tolist() == [3, 5]
+    assert set(frame["unit"]) == {"seeds"}
+    (row,) = table.readable(frame).to_dict("records")
+    assert (row["Folds or runs"], row["1"], row["2"]) == ("seed 3, seed 5", "50.0", "70.0")
+    assert row["Mean, accuracy (%)"] == "60.0 ± 10.0"
+    assert table.cell_runs(frame, Results([base])) == {(0, "1"): [(0, 3)], (0, "2"): [(0, 5)]}
+
+
+def test_other_metrics_are_named(tmp_path):
+    folders = []
+    for dataset, metric in (("a", "macro_f1"), ("b", "accuracy")):
+        folders.append(tmp_path / dataset)
+        records = [make_record("mha", fold, 0, 0.5, dataset=dataset, metric=metric) for fold in (0, 1)]
+        for record in records:
+            write_record(folders[-1], record)
+        write_finished(folders[-1], records)
+    table = find_table("accuracy_summary")
+    one = table.readable(table.frame(Results(folders[:1])))
+    both = table.readable(table.frame(Results(folders)))
+    assert "Macro F1 (%)" in one
+    assert both["Metric"].tolist() == ["Macro F1", "Accuracy"]
+    assert "Score (%)" in both
+
+
+def test_mixtures_stand_beside_daam(folders, tmp_path):
+    base = tmp_path / "mixture"
+    records = [
+        make_record(
+            "mixture",
+            fold,
+            seed,
+            0.5 + 0.1 * fold,
+            parameters_attention=64,
+            note="Gaussians kept: 3 of 8; per head: 1 2",
+            parameter_ranges={"mean_offset": (-0.1 * fold, 0.3), "spread": (0.5, 2.0 + fold)},
+        )
+        for fold in (0, 1)
+        for seed in (0, 1)
+    ]
+    for record in records:
+        write_record(base, record)
+    write_finished(base, records)
+    table = find_table("mixture")
+    (row,) = table.frame(Results([*folders, base])).to_dict("records")
+    assert (row["mean_percent"], row["std_percent"]) == (pytest.approx(55), pytest.approx(5))
+    assert (row["mean_offset_min"], row["spread_max"]) == (-0.1, 3.0)
+    assert row["difference_percent"] == pytest.approx(-5)
+    assert row["difference_low_percent"] < -5 < row["difference_high_percent"]
+    assert row["notes"] == "Gaussians kept: 3 of 8"
+
+
+def test_importance_that_holds_has_rank_correlation_one(folders):
+    table = find_table("importance_stability")
+    (row,) = table.frame(Results(folders)).to_dict("records")
+    assert (row["variant"], row["runs"], row["pairs"]) == ("daam_v1", 4, 6)
+    assert row["layers_spearman_all_mean"] == pytest.approx(1)
+    assert row["layers_kendall_all_min"] == pytest.approx(1)
+    assert row["spread_max"] == pytest.approx(0)
+
+
+def test_entropies_by_hand(folders):
+    frame = find_table("entropy").frame(Results(folders)).set_index("entropy")
+    # Heads 0.5 and 1.5 in every run, of at most 2.
+    row = frame.loc["softmax"]
+    assert (row["variant"], row["heads"], row["runs"]) == ("mha", 2, 4)
+    assert (row["mean_nats"], row["lowest_head_nats"], row["highest_head_nats"]) == (1.0, 0.5, 1.5)
+    assert (row["mean_share"], row["low_share"], row["high_share"]) == (0.5, 0.45, 0.55)
+    assert frame["maximum_nats"].isna()["gaussian"]

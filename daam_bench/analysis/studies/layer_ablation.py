@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from daam_bench.analysis.aggregate import CACHE, interval
+from daam_bench.analysis.aggregate import CACHE, score_interval
 from daam_bench.analysis.studies.frames import (
     MARK,
     NOTE,
@@ -27,7 +27,7 @@ CAPTION = (
     f"percent, mean over seeds; +/- is the population standard deviation over seeds. {NOTE}"
 )
 CURVE_CAPTION = (
-    "The same over k, the number of layers kept: mean over folds and seeds with its 95 % bootstrap interval, "
+    "The same over k, the number of layers kept: mean over folds and seeds with its 95 % interval, "
     "and the difference from the layers of lowest importance in points of percent with its 95 % interval "
     f"(corrected resampled t over folds). Random layers: mean over draws. {NOTE}"
 )
@@ -78,7 +78,7 @@ def layer_ablation(ablation: pd.DataFrame) -> pd.DataFrame:
 def ablation_curve(ablation: pd.DataFrame) -> pd.DataFrame:
     """Return one row a variant, side and number of layers, the draws of random layers taken together.
 
-    Columns: mean and 95 % bootstrap interval in percent; `effect_percent` against the layers of lowest
+    Columns: mean and 95 % interval in percent; `effect_percent` against the layers of lowest
     importance of the same number (nan for those themselves and for all layers).
     """
     rows: list[dict[str, Any]] = []
@@ -86,7 +86,7 @@ def ablation_curve(ablation: pd.DataFrame) -> pd.DataFrame:
         row = dict(zip(KEYS, values, strict=True))
         # Draws of one fold and seed are one unit.
         scores = part.groupby(["fold", "seed"])["score_percent"].mean().to_numpy()
-        low, high = interval(scores)
+        low, high = score_interval(part)
         same = (ablation[[*KEYS[:-1]]] == part[[*KEYS[:-1]]].iloc[0]).all(axis=1)
         lowest = ablation[same & (ablation["side"] == "bottom")]
         rows.append(

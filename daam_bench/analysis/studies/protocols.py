@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from daam_bench.analysis.aggregate import CACHE, interval
+from daam_bench.analysis.aggregate import CACHE, score_interval
 from daam_bench.analysis.studies.frames import (
     MARK,
     NOTE,
@@ -30,7 +30,7 @@ CAPTION = (
 def protocols(runs: Sequence[Path], studies: Sequence[Path]) -> pd.DataFrame:
     """Return one row a variant and protocol.
 
-    Columns: mean, population standard deviation and 95 % bootstrap interval in percent; `effect_percent`
+    Columns: mean, population standard deviation and 95 % interval in percent; `effect_percent`
     against the ordinary runs on the same folds and seeds (nan on their own rows); `optimistic` where
     `select` is best_validation.
     """
@@ -42,7 +42,7 @@ def protocols(runs: Sequence[Path], studies: Sequence[Path]) -> pd.DataFrame:
         everything = pd.concat([same_runs(own, mine), same_runs(changed, mine)])
         for protocol, part in everything.groupby("subject", sort=False):
             scores = part["score_percent"].to_numpy()
-            low, high = interval(scores)
+            low, high = score_interval(part)
             row = dict(zip([*CACHE, "variant"], keys, strict=True)) | {
                 "protocol": protocol,
                 "select": part["select"].iloc[0],

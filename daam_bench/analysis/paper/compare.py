@@ -1,0 +1,116 @@
+"""Each printed cell beside our value, with a verdict and its reason."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import pandas as pd
+
+from daam_bench.analysis.paper.ours import NAN, OURS, Ours
+from daam_bench.analysis.paper.printed import ANY, LORA_ROWS, printed_cells
+from daam_bench.analysis.paper.settings import DECODER_CHANNELS, SETTINGS, Setting, departures
+from daam_bench.records import RunRecord
+
+INSIDE, ABOVE, BELOW = "inside", "above", "below"
+NOT_COMPARABLE, NOT_RUN = "not comparable", "not run"
+COLUMNS = ("dataset", "encoder", "variant", "ours", "low", "high", "interval", "runs", "verdict", "reason")
+_SCORES = ("accuracy", "mean accuracy", "spread")
+# Half of the last printed digit: what rounding can have hidden.
+ROUNDING = {
+    "accuracy": 0.05,
+    "mean accuracy": 0.05,
+    "spread": 0.005,
+    "parameters": 0.005,
+    "attention parameters": 0.0005,
+    "mean offset": 0.005,
+    "scaled variance": 0.005,
+}
+
+
+def compare_with_paper(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """Return one row a printed cell and cache of ours that is of its dataset and encoder.
+
+    Columns are those of `printed_cells` and `COLUMNS`. `verdict` is where our whole interval lies, the
+    printed value rounded as printed: inside (it holds the value), above, below; `not comparable` with its
+    reason where something differs that is not chance; `not run`. A range of parameter counts, which spans
+    the paper's encoders, is compared with every cache on one of them.
+    """
+    caches = [list(runs) for _, runs in groupby(sorted(records, key=_place), key=_place)]
+    known = [(setting, runs) for runs in caches for setting in SETTINGS if setting.is_of(runs[0])]
+    rows = []
+    for cell in printed_cells().to_dict("records"):
+        matching = [(s, runs) for s, runs in known if cell["paper_dataset"] in (ANY, s.dataset)]
+        rows += [cell | _beside(cell, s, runs) for s, runs in matching] or [cell | _not_run(cell)]
+    return pd.DataFrame(rows, columns=[*printed_cells().columns, *COLUMNS])
+
+
+def _place(record: RunRecord) -> tuple[str, str]:
+    return record.dataset, record.encoder
+
+
+def _nothing(verdict: str, reason: str) -> dict[str, Any]:
+    return (
+        dict.fromkeys(COLUMNS, "")
+        | dict.fromkeys(("ours", "low", "high"), NAN)
+        | {
+            "runs": 0,
+            "verdict": verdict,
+            "reason": reason,
+        }
+    )
+
+
+def _not_run(cell: dict[Any, Any]) -> dict[str, Any]:
+    if cell["paper_dataset"] == ANY:
+        return _nothing(NOT_RUN, "none of the paper's encoders was run")
+    return _nothing(NOT_RUN, "this dataset with this encoder was not run")
+
+
+def _beside(cell: dict[Any, Any], setting: Setting, runs: list[RunRecord]) -> dict[str, Any]:
+    """Return our side of a cell on one cache."""
+    variant = cell["paper_variant"]
+    ours_name = f"encoder_{variant}" if variant in LORA_ROWS else variant
+    place = {"dataset": runs[0].dataset, "encoder": runs[0].encoder, "variant": ours_name}
+    mine = [r for r in runs if r.variant == ours_name]
+    if not mine and variant in LORA_ROWS and any(r.variant == variant for r in runs):
+        reason = "cached LoRA adapts the attention over the layers, the paper's adapts the encoder"
+        return _nothing(NOT_COMPARABLE, reason) | place | {"variant": variant}
+    compute = OURS.get(cell["quantity"])
+    ours = compute(mine, cell["cell"], setting.units) if mine and compute else None
+    if ours is None:
+        what = "the layer ablation" if compute is None else "this fold" if mine else "this variant"
+        return _nothing(NOT_RUN, f"{what} was not run") | place
+    verdict, reason = _verdict(cell, setting, mine, ours)
+    return place | {
+        "ours": ours.value,
+        "low": ours.low,
+        "high": ours.high,
+        "interval": ours.interval,
+        "runs": len(ours.runs),
+        "verdict": verdict,
+        "reason": reason,
+    }
+
+
+def _verdict(cell: dict[Any, Any], setting: Setting, mine: list[RunRecord], ours: Ours) -> tuple[str, str]:
+    if reason := _obstacle(cell["quantity"], setting, mine, ours):
+        return NOT_COMPARABLE, reason
+    rounding = ROUNDING[cell["quantity"]]
+    if ours.low > cell["printed_high"] + rounding:
+        return ABOVE, ""
+    return (BELOW if ours.high < cell["printed"] - rounding else INSIDE), ""
+
+
+def _obstacle(quantity: str, setting: Setting, mine: list[RunRecord], ours: Ours) -> str:
+    """Return why a value of ours cannot be held against the printed one; mostly nothing."""
+    if quantity == "attention parameters":
+        return ""
+    if quantity == "parameters":
+        channels = mine[0].training.get("decoder_channels")
+        return "" if channels == DECODER_CHANNELS else f"decoder channels {channels} instead of 512"
+    found = departures(setting, mine)
+    if quantity in _SCORES and mine[0].metric != "accuracy":
+        found.append(f"ours is {mine[0].metric.replace('_', ' ')}")
+    if not found and pd.isna(ours.low):
+        found.append("one run gives no interval")
+    return "; ".join(found)

@@ -1,0 +1,63 @@
+"""Where the numbers come from: data, caches, settings, versions."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from daam_bench.analysis.aggregate import title_of
+from daam_bench.records import RunRecord
+
+
+@dataclass(frozen=True)
+class Source:
+    """A cache: name, facts, and the samples without a result with their reasons."""
+
+    name: str
+    facts: dict[str, Any]
+    quarantined: dict[str, str]
+
+
+def source_of(manifest: Mapping[str, Any]) -> Source:
+    """Return what the page says of one cache."""
+    identity, attributes = manifest["identity"], manifest["attributes"]
+    samples, layers, features = manifest["shape"]
+    difference = manifest["measurements"].get("batching_difference")
+    facts = {
+        "data": f"{attributes['dataset_title']} ({attributes['licence']}; {attributes['source']})",
+        "modality": attributes.get("modality", "not recorded"),
+        "shape": f"{samples} samples x {layers} layers x {features} features, {manifest['dtype']}",
+        "pooling": attributes["pooling"],
+        "encoder": attributes.get("encoder_model", identity["encoder"]["name"]),
+        "weights sha256 or revision": identity["encoder"]["weights"],
+        "identity": manifest["digest"],
+        "largest batched-against-single difference": "not measured"
+        if difference is None
+        else f"{difference:.1e} of a layer's root mean square",
+        "samples without a result": len(manifest["quarantined"]),
+    }
+    return Source(f"{identity['dataset']} x {identity['encoder']['name']}", facts, manifest["quarantined"])
+
+
+def distinct(values: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return mappings without repetition, in order."""
+    return list({json.dumps(value, sort_keys=True): value for value in values}.values())
+
+
+def choice_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """Return what the baselines chose on their training samples, fold by fold."""
+    rows = [
+        {
+            "Dataset": r.dataset,
+            "Encoder": r.encoder,
+            "Baseline": title_of(r.variant),
+            "Fold": r.fold_name,
+            "Chosen": r.note,
+            "Score (%)": f"{100 * r.score:.1f}",
+        }
+        for r in records
+        if r.kind == "baseline"
+    ]
+    return pd.DataFrame(rows)

@@ -1,0 +1,199 @@
+"""The paper beside ours: matching, intervals and verdicts."""
+
+import math
+
+import numpy as np
+import pytest
+from analysis.conftest import make_record
+from scipy import stats
+
+from daam_bench.analysis.paper.compare import compare_with_paper
+from daam_bench.analysis.paper.ours import accuracy, further_run, spread_interval
+from daam_bench.analysis.paper.printed import printed_cells
+from daam_bench.analysis.paper.settings import SETTINGS, departures
+from daam_bench.config import Protocol
+
+TRAINING = {"epochs": 35, "decoder_channels": 512, "batch_size": 8, "learning_rate": 1e-4, "loss": "focal"}
+PAPER = Protocol.model_validate("paper").model_dump()
+
+
+def iemocap(variant, fold, score, seed=0, **changes):
+    """Return a record of the paper's first setting, under names of the user's own."""
+    facts = {
+        "dataset": "emotions",
+        "encoder": "my-encoder",
+        "dataset_kind": "iemocap",
+        "encoder_model": "microsoft/wavlm-large",
+        "cache_shape": (5531, 24, 1024),
+        "protocol": PAPER,
+        "training": TRAINING,
+        "validation_samples": 1000,
+        "parameters_attention": 16384,
+        "parameters_with_decoder": 238104,
+    }
+    return make_record(variant, fold, seed, score, **(facts | changes))
+
+
+def cells(records, **wanted):
+    frame = compare_with_paper(records)
+    for column, value in wanted.items():
+        frame = frame[frame[column] == value]
+    return frame
+
+
+def cell(records, **wanted):
+    (row,) = cells(records, **wanted).to_dict("records")
+    return row
+
+
+def folds(variant, scores, **changes):
+    return [iemocap(variant, fold, score, **changes) for fold, score in enumerate(scores)]
+
+
+def test_every_printed_number_has_a_source():
+    printed = printed_cells()
+    assert printed["source"].str.startswith("arXiv 2401.11143, ").all()
+    assert printed["quantity"].value_counts()["accuracy"] == 130
+    assert printed["printed"].notna().all()
+    assert (printed["printed_high"] >= printed["printed"]).all()
+
+
+def test_printed_means_and_spreads_are_those_of_the_printed_runs():
+    """The paper's +/- is the population standard deviation; some means are truncated to one digit."""
+    printed = printed_cells()
+    keys = ["paper_dataset", "paper_variant"]
+    runs = printed[printed["quantity"] == "accuracy"].groupby(keys)["printed"]
+    table = printed.pivot_table(index=keys, columns="quantity", values="printed")
+    assert (runs.mean() - table["mean accuracy"]).abs().max() < 0.11
+    assert (runs.std(ddof=0) - table["spread"]).abs().max() < 0.06
+
+
+def test_what_was_not_run_is_listed():
+    found = compare_with_paper([make_record("daam_v1", 0, 0, 0.5)])
+    assert len(found) == len(printed_cells())
+    assert set(found["verdict"]) == {"not run"}
+
+
+def test_a_free_name_alone_is_no_match():
+    named = [make_record("daam_v1", 0, 0, 0.5, dataset="iemocap", encoder="wavlm-large")]
+    assert set(compare_with_paper(named)["verdict"]) == {"not run"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dataset_kind": "table"},
+        {"encoder_model": "microsoft/wavlm-base"},
+        {"cache_shape": (5531, 12, 768)},
+        {"cache_shape": None},
+    ],
+)
+def test_kind_model_and_size_must_all_be_the_papers(change):
+    assert not any(setting.is_of(iemocap("daam_v1", 0, 0.5, **change)) for setting in SETTINGS)
+    assert SETTINGS[0].is_of(iemocap("daam_v1", 0, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [
+        ([0.672, 0.646, 0.681, 0.679, 0.690], "inside"),
+        ([0.900, 0.901, 0.902, 0.900, 0.901], "above"),
+        ([0.400, 0.401, 0.402, 0.400, 0.401], "below"),
+    ],
+)
+def test_verdicts_say_where_ours_lies(scores, verdict):
+    row = cell(folds("daam_v1", scores), paper_variant="daam_v1", quantity="mean accuracy", verdict=verdict)
+    assert (row["printed"], row["runs"]) == (67.4, 5)
+    assert row["ours"] == pytest.approx(100 * np.mean(scores))
+    assert row["low"] < row["ours"] < row["high"]
+
+
+def test_folds_are_compared_with_folds():
+    rows = cells(folds("daam_v1", [0.6, 0.7]), paper_variant="daam_v1", quantity="accuracy")
+    rows = rows[rows["paper_dataset"] == "iemocap"].set_index("cell")
+    assert rows.loc["F2", "ours"] == pytest.approx(70)
+    assert rows.loc["F3", "verdict"] == "not run"
+    # A single run: Wilson's interval of 700 of 1,000.
+    low, high = rows.loc["F2", ["low", "high"]]
+    wilson = stats.binomtest(700, 1000).proportion_ci(method="wilson")
+    assert (low, high) == (pytest.approx(100 * wilson.low), pytest.approx(100 * wilson.high))
+
+
+def test_several_seeds_predict_one_further_run():
+    runs = [iemocap("daam_v1", 0, score, seed) for seed, score in enumerate((0.60, 0.62, 0.64))]
+    found = accuracy(runs, "F1", "folds")
+    half = stats.t.ppf(0.975, 2) * 2 * math.sqrt(1 + 1 / 3)
+    assert (found.low, found.high) == (pytest.approx(62 - half), pytest.approx(62 + half))
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_the_prediction_interval_holds_a_further_run(count):
+    rng = np.random.default_rng(29)
+    held = 0
+    for _ in range(2000):
+        low, high = further_run(rng.normal(60, 2, count))
+        held += low <= rng.normal(60, 2) <= high
+    assert stats.binom.ppf(0.001, 2000, 0.95) <= held <= stats.binom.ppf(0.999, 2000, 0.95)
+
+
+def test_the_interval_of_a_spread_is_that_of_the_variance():
+    values = np.array([1.0, 4.0, 6.0, 9.0])
+    low, high = spread_interval(values)
+    squares = np.sum((values - 5) ** 2)
+    variances = [squares / stats.chi2.ppf(q, 3) for q in (0.975, 0.025)]
+    assert [low, high] == pytest.approx([math.sqrt(v * 3 / 4) for v in variances])
+    assert all(map(math.isnan, spread_interval([1.0])))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"protocol": Protocol.model_validate("corrected").model_dump()}, "protocol corrected"),
+        ({"protocol": PAPER | {"select": "inner"}}, "select inner instead of last"),
+        ({"training": TRAINING | {"epochs": 4}}, "epochs 4 instead of 35"),
+        ({"training": TRAINING | {"loss": "cross_entropy"}}, "loss cross_entropy instead of focal"),
+        ({"metric": "macro_f1"}, "ours is macro f1"),
+    ],
+)
+def test_what_differs_is_not_compared(change, reason):
+    row = cell(
+        folds("daam_v1", [0.6, 0.7], **change),
+        paper_dataset="iemocap",
+        paper_variant="daam_v1",
+        quantity="mean accuracy",
+    )
+    assert (row["verdict"], row["reason"]) == ("not comparable", reason)
+    assert row["ours"] == pytest.approx(65)
+
+
+def test_a_part_of_the_data_is_not_compared():
+    setting = SETTINGS[1]
+    record = iemocap("daam_v1", 0, 0.9, cache_shape=(1000, 40, 5120), training=TRAINING | setting.training)
+    assert departures(setting, [record]) == ["1,000 of 127,600 samples"]
+
+
+def test_cached_lora_is_not_the_papers_lora():
+    records = folds("lora_r4", [0.6, 0.7])
+    rows = cells(records, paper_dataset="iemocap", paper_variant="lora_r4")
+    assert set(rows["verdict"]) == {"not comparable"}
+    assert "adapts the encoder" in rows["reason"].iloc[0]
+    both = [*records, *folds("encoder_lora_r4", [0.51, 0.53])]
+    row = cell(both, paper_dataset="iemocap", paper_variant="lora_r4", quantity="mean accuracy")
+    assert (row["variant"], row["ours"]) == ("encoder_lora_r4", pytest.approx(52))
+
+
+def test_parameters_are_held_against_the_printed_range():
+    records = folds("daam_v1", [0.6, 0.7])
+    row = cell(records, paper_variant="daam_v1", quantity="parameters")
+    assert (row["printed"], row["printed_high"], row["ours"]) == (0.22, 0.45, pytest.approx(0.238104))
+    assert row["verdict"] == "inside"
+    other = folds("daam_v1", [0.6], training=TRAINING | {"decoder_channels": 32})
+    assert cell(other, paper_variant="daam_v1", quantity="parameters")["verdict"] == "not comparable"
+    assert cell(other, paper_variant="daam_v1", quantity="attention parameters")["verdict"] == "inside"
+
+
+def test_learned_ranges_are_compared_by_their_ends():
+    ranges = [{"mean_offset": (-0.05, 0.11)}, {"mean_offset": (-0.07, 0.09)}]
+    records = [iemocap("daam_v1", fold, 0.6, parameter_ranges=found) for fold, found in enumerate(ranges)]
+    row = cell(records, paper_dataset="iemocap", quantity="mean offset", cell="min")
+    assert (row["printed"], row["ours"], row["verdict"]) == (-0.06, -0.07, "inside")
