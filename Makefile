@@ -8,7 +8,7 @@ CONSTRAINTS := $(shell command -v nvidia-smi >/dev/null 2>&1 || echo "-c constra
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check $(CONSTRAINTS) \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help tables figures report studies cache test lint benchmark-cache
+.PHONY: help tables figures report studies cache test lint benchmark-cache benchmark-train
 # Set-up writes into one .venv, and Snakemake holds one lock: never two at a time.
 .NOTPARALLEL:
 
@@ -44,6 +44,11 @@ benchmark-cache: .venv/.installed ## speed and memory of extraction and reading,
 	@$(BIN)/daam-bench unlock
 	$(BIN)/snakemake assets
 	$(BIN)/python benchmarks/cache.py
+
+benchmark-train: .venv/.installed ## speed and memory of training, as ratios
+	@$(BIN)/daam-bench unlock
+	$(BIN)/snakemake assets
+	$(BIN)/python benchmarks/train.py
 
 lint: .venv/.installed-dev ## style, types and workflow checks
 	$(BIN)/ruff check

@@ -1,0 +1,252 @@
+"""Speed and memory of training, as ratios: make benchmark-train.
+
+DAAMv1 with the paper's decoder on random values of 24 x 1024 a sample. The plain way is an eager float32 loop
+over a DataLoader. Every ratio is a median over rounds that run all ways in turn.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from measure import interleave, median_ratio, peak_mebibytes, write_results
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+
+from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples
+from daam_bench.cache.reader import open_cache
+from daam_bench.cache.store import CacheLayout, rows_per_chunk
+from daam_bench.cache.stream import RowReader
+from daam_bench.cache.writer import CacheWriter
+from daam_bench.config import Protocol, TrainingConfig
+from daam_bench.heads import build_model
+from daam_bench.training.replica import Replica, Split
+from daam_bench.training.source import ResidentSource, Source, StreamingSource
+from daam_bench.training.together import train_together
+
+LAYERS, FEATURES, CLASSES = 24, 1024, 4
+ROW_BYTES = LAYERS * FEATURES * 2
+STEPS = 4
+PROTOCOL = Protocol.model_validate({"name": "corrected", "select": "last"})
+ROOT = Path(__file__).parents[1]
+
+
+def model_of(channels: int = 512) -> Any:
+    torch.manual_seed(0)
+    return build_model("daam_v1", LAYERS, FEATURES, CLASSES, PROTOCOL, decoder_channels=channels)
+
+
+def replica_of(samples: int, batch: int, precision: str, channels: int = 512, **settings: Any) -> Replica:
+    """Return a replica that fits all but the last two of some samples."""
+    training = TrainingConfig.model_validate({"batch_size": batch, "precision": precision, **settings})
+    rows = np.arange(samples)
+    labels = torch.arange(samples) % CLASSES
+    return Replica(model_of(channels), labels, Split(rows[:-2], None, rows[-2:]), training, PROTOCOL, (0, 0))
+
+
+def plain_epoch(batch: int, values: torch.Tensor) -> Callable[[], object]:
+    model = model_of()
+    loader = DataLoader(TensorDataset(values, torch.arange(len(values)) % CLASSES), batch, shuffle=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=0.1)
+
+    def run() -> None:
+        for part, labels in loader:
+            optimizer.zero_grad()
+            cross_entropy(model(part), labels).backward()
+            optimizer.step()
+
+    return run
+
+
+def our_epoch(batch: int, values: torch.Tensor, precision: str) -> Callable[[], object]:
+    replica = replica_of(len(values) + 2, batch, precision)
+    source = ResidentSource(torch.cat([values, values[:2]]), ROW_BYTES, 2**30)
+    epoch = iter(range(1, 1000))
+
+    def run() -> None:
+        number = next(epoch)
+        for buffer in source.epoch(number):
+            replica.train_on(buffer, number)
+
+    return run
+
+
+def measure_speed() -> tuple[dict[str, float], dict[str, Any]]:
+    ratios: dict[str, float] = {}
+    raw: dict[str, Any] = {}
+    for batch in (8, 32):
+        values = torch.randn(STEPS * batch, LAYERS, FEATURES)
+        seconds = interleave(
+            {
+                "plain": plain_epoch(batch, values),
+                "ours": our_epoch(batch, values, "bfloat16"),
+                "ours_float32": our_epoch(batch, values, "float32"),
+            }
+        )
+        ratios[f"speedup_over_plain_batch_{batch}"] = median_ratio(seconds["plain"], seconds["ours"])
+        ratios[f"speedup_float32_over_plain_batch_{batch}"] = median_ratio(
+            seconds["plain"], seconds["ours_float32"]
+        )
+        raw[f"batch_{batch}"] = {"seconds": seconds, "steps": STEPS}
+    return ratios, raw
+
+
+def synthetic_cache(folder: Path, samples: int) -> Path:
+    rows = rows_per_chunk(samples, LAYERS, FEATURES, "float16", 16)
+    names = [str(row) for row in range(samples)]
+    layout = CacheLayout(
+        samples=samples,
+        layers=LAYERS,
+        features=FEATURES,
+        dtype="float16",
+        rows_per_chunk=rows,
+        sample_ids=names,
+        labels=[row % CLASSES for row in range(samples)],
+        splits=["train"] * samples,
+        groups=[""] * samples,
+        contents=names,
+        attributes={"class_names": [str(label) for label in range(CLASSES)]},
+    )
+    identity = CacheIdentity(
+        schema_version=SCHEMA_VERSION,
+        dataset="synthetic",
+        encoder={"weights": "none"},
+        stored_dtype="float16",
+        samples=digest_of_samples(layout),
+    )
+    block = np.random.default_rng(0).normal(size=(rows, LAYERS, FEATURES)).astype("float16")
+    with CacheWriter(folder, "zarr", layout, identity) as writer:
+        for index in writer.missing_chunks():
+            part = layout.rows_of(index)
+            count = part.stop - part.start
+            writer.write_chunk(index, block[:count], [1] * count, {})
+        writer.finish()
+    return writer.path
+
+
+def streaming_source(path: str, samples: int, buffer_bytes: int) -> StreamingSource:
+    reader = RowReader(open_cache(Path(path)))
+    reader.verify()
+    return StreamingSource(reader, np.arange(samples), ROW_BYTES, buffer_bytes, torch.device("cpu"))
+
+
+def measure_loading(path: Path, samples: int) -> tuple[dict[str, float], dict[str, Any]]:
+    """Time waiting and copying of values as a share of an epoch of training with the paper's decoder."""
+    values = torch.from_numpy(open_cache(path).load()[:samples].astype(np.float32))
+    resident: Source = ResidentSource(values, ROW_BYTES, 2**24)
+    streaming: Source = streaming_source(str(path), samples, 2**24)
+    shares: dict[str, list[float]] = {"resident": [], "streaming": []}
+    for _ in range(5):
+        for name, source in (("resident", resident), ("streaming", streaming)):
+            replica = replica_of(samples, 8, "bfloat16")
+            waited, loading, start = source.waited, 0.0, perf_counter()
+            for buffer in source.epoch(1):
+                replica.train_on(buffer, 1)
+            total = perf_counter() - start
+            for buffer in source.epoch(1):
+                rows = np.random.default_rng(0).permutation(buffer.rows)
+                before = perf_counter()
+                for first in range(0, len(rows), 8):
+                    buffer.take(rows[first : first + 8])
+                loading += perf_counter() - before
+            shares[name].append((loading + source.waited - waited) / total)
+    ratios = {f"loading_share_{name}": float(np.median(found)) for name, found in shares.items()}
+    return ratios, {"shares": shares, "samples": samples}
+
+
+def train_job(kind: str, path: str, samples: int) -> Callable[[], object]:
+    """Return a job of two epochs; a resident one holds the whole cache in float32."""
+
+    def run() -> None:
+        source: Source
+        if kind == "resident":
+            values = torch.from_numpy(open_cache(Path(path)).load()).float()
+            source = ResidentSource(values, ROW_BYTES, 2**24)
+        else:
+            source = streaming_source(path, samples, 2**24)
+        train_together([replica_of(samples, 32, "float32", channels=2, epochs=2)], source)
+
+    return run
+
+
+def measure_bytes() -> tuple[dict[str, float], dict[str, Any]]:
+    """Train 25 replicas for the paper's 35 epochs; as in AG News, one sample in 17 validates."""
+    samples, epochs = 255, 35
+    validation = np.arange(0, samples, 17)
+    fitted = np.setdiff1d(np.arange(samples), validation)
+    training = TrainingConfig(batch_size=64, precision="float32", epochs=epochs)
+    labels = torch.arange(samples) % CLASSES
+    replicas = [
+        Replica(model_of(channels=1), labels, Split(fitted, None, validation), training, PROTOCOL, (seed, 0))
+        for seed in range(25)
+    ]
+    with tempfile.TemporaryDirectory(dir="results") as folder:
+        source = streaming_source(str(synthetic_cache(Path(folder), samples)), samples, 2**21)
+        train_together(replicas, source)
+    ratio = source.bytes_read / (samples * ROW_BYTES * epochs)
+    note = "beside it every chunk is read once to be verified; decoder of one channel"
+    facts = {"bytes_read": source.bytes_read, "samples": samples, "epochs": epochs, "note": note}
+    return {"bytes_read_over_cache_times_epochs": ratio}, facts
+
+
+def measure_workflow() -> tuple[dict[str, float], dict[str, Any]]:
+    """Run the smoke configuration twice through Snakemake, and its training once more without."""
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        for name in ("Snakefile", "workflow", "config", "profiles"):
+            source = ROOT / name
+            shutil.copytree(source, work / name) if source.is_dir() else shutil.copy(source, work / name)
+        shutil.copy(ROOT / "config.yaml", work)
+        (work / "resources").symlink_to(ROOT / "resources")
+        snakemake = [str(Path(sys.executable).with_name("snakemake")), "tables", "--configfile"]
+        command = [*snakemake, "config/smoke.yaml", "--cores", "1"]
+        seconds = []
+        for _ in range(2):
+            start = perf_counter()
+            subprocess.run(command, cwd=work, check=True, capture_output=True)
+            seconds.append(perf_counter() - start)
+        records = [json.loads(file.read_bytes()) for file in work.glob("results/runs/*/*/*/fold*.json")]
+        manifests = [
+            json.loads(file.read_bytes()) for file in work.glob("results/embeddings/*/*/manifest.json")
+        ]
+        compute = sum(record["wall_seconds"] for record in records)
+        compute += sum(facts["measurements"].get("seconds", 0.0) for facts in manifests)
+        config = yaml.safe_load((work / "config/smoke.yaml").read_text(encoding="utf-8"))
+    ratios = {
+        "noop_run_over_first_run": seconds[1] / seconds[0],
+        "snakemake_wall_over_compute": seconds[0] / compute,
+    }
+    return ratios, {"seconds": seconds, "compute_seconds": compute, "configuration": config["title"]}
+
+
+def main() -> None:
+    torch.set_num_threads(os.cpu_count() or 1)
+    ratios, raw = measure_speed()
+    samples = 2048
+    with tempfile.TemporaryDirectory(dir="results") as folder:
+        path = synthetic_cache(Path(folder), samples)
+        found, raw["loading"] = measure_loading(path, samples // 4)
+        ratios |= found
+        peaks = {
+            kind: peak_mebibytes(train_job, kind, str(path), samples) for kind in ("resident", "streaming")
+        }
+    ratios["peak_memory_streaming_over_resident"] = peaks["streaming"] / peaks["resident"]
+    raw["peak_mebibytes"] = peaks
+    for name, measure in (("bytes", measure_bytes), ("workflow", measure_workflow)):
+        found, raw[name] = measure()
+        ratios |= found
+    raw["not_run"] = "replicas_25_speedup_over_sequential and replicas_25_over_convolutions need a GPU"
+    write_results("train", ratios, raw, torch.get_num_threads())
+
+
+if __name__ == "__main__":
+    main()
