@@ -5,8 +5,10 @@ import os
 import re
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from contracts.test_store_contract import fill
 
 from daam_bench import cli
@@ -17,6 +19,7 @@ from daam_bench.config import DatasetConfig, load_config
 from daam_bench.contents import contents_fingerprint
 from daam_bench.datasets.class_folders import read_class_folders
 from daam_bench.datasets.vader import _read_source
+from daam_bench.encoders.media import read_audio
 from daam_bench.encoders.text import text_problem
 from daam_bench.errors import CacheError, ConfigError, DataError
 
@@ -116,3 +119,12 @@ def test_texts_that_cannot_be_encoded_have_a_reason():
     found = pd.Series(["", "\ud800", "fine"], dtype=object).map(text_problem).tolist()
     assert found[:2] == ["empty text", "text is not valid Unicode"]
     assert found[2] is None or pd.isna(found[2])
+
+
+def test_a_sample_rate_that_would_take_all_memory_is_refused(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(99), 8000)
+    data = bytearray((tmp_path / "a.wav").read_bytes())
+    data[24:28] = (2**31 - 1).to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(data)
+    with pytest.raises(DataError, match="2147483647 samples a second"):
+        read_audio({"file": "a.wav"}, tmp_path, 16000, 60.0)
