@@ -1,7 +1,8 @@
 """The command line. Libraries are imported inside the commands, so that `--help` is quick.
 
 Exit codes: 0 well; 1 the answer is no (results differ, a check failed), or an error of no kind below; 2 wrong
-usage or configuration; 3 data; 4 encoder; 5 cache; 6 records and tables; 130 stopped by Ctrl-C.
+usage or configuration; 3 data; 4 encoder; 5 cache; 6 records and tables; 7 the machine refuses
+(a full disk, lost permissions); 130 stopped by Ctrl-C.
 """
 
 import logging

@@ -22,6 +22,7 @@ from daam_bench.datasets.vader import _read_source
 from daam_bench.encoders.media import read_audio
 from daam_bench.encoders.text import text_problem
 from daam_bench.errors import CacheError, ConfigError, DataError
+from daam_bench.plan import make_plan
 
 
 def test_a_summary_that_was_torn_by_a_kill_is_undone(tmp_path):
@@ -91,7 +92,7 @@ def test_a_full_disk_is_one_line_and_status_7(monkeypatch, capsys, tmp_path):
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 7
-    assert re.fullmatch(r"error: .*the machine refuses \(.*No such file.*\n", capsys.readouterr().err)
+    assert re.fullmatch(r"error: .*No such file or directory\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("text", ["a: " + "1" * 5000, "[" * 2000, "protocol: {name: []}"])
@@ -128,3 +129,13 @@ def test_a_sample_rate_that_would_take_all_memory_is_refused(tmp_path):
     (tmp_path / "a.wav").write_bytes(data)
     with pytest.raises(DataError, match="2147483647 samples a second"):
         read_audio({"file": "a.wav"}, tmp_path, 16000, 60.0)
+
+
+def test_a_path_that_no_system_can_have_is_missing(tmp_path):
+    (tmp_path / "config.yaml").write_text(
+        "datasets: {d: {kind: digits, path: " + "x" * 5000 + "}}\n"
+        "encoders: {e: {modality: vision, model: .}}\n"
+        "experiments: [{dataset: d, encoder: e}]\n"
+    )
+    (found,) = make_plan(load_config(tmp_path / "config.yaml")).missing
+    assert "datasets.d: path cannot be looked at (File name too long)" in str(found)
