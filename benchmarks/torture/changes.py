@@ -64,7 +64,7 @@ BASE: dict[str, Any] = {
     "training": {"epochs": 2, "batch_size": 8, "learning_rate": 1.0e-3, "precision": "float32"},
 }
 Jobs = frozenset[str]
-ENDS = frozenset({"write_tables", "write_figures", "write_report"})
+ENDS = frozenset({"write_tables", "write_study_tables", "write_figures", "write_report"})
 
 
 def trained(*datasets: str, variants: Iterable[str] = (*BASELINES, *VARIANTS)) -> Jobs:
@@ -199,8 +199,8 @@ class Folder:
 # The outputs of a rule lie in one folder, or are the last argument before an option.
 _STAND_IN = """#!/bin/sh
 case "$2" in
-write-tables) grep ^results/tables/ outputs | tr '\\n' '\\0' | xargs -0 touch ;;
-write-figures) grep ^results/figures/ outputs | tr '\\n' '\\0' | xargs -0 touch ;;
+write-tables | write-study-tables) grep ^results/tables/ outputs | tr '\\n' '\\0' | xargs -0 touch ;;
+write-figures | write-study-figures) grep ^results/figures/ outputs | tr '\\n' '\\0' | xargs -0 touch ;;
 write-report) touch "$3" ;;
 finish-cache) while [ "$1" != --manifest ]; do shift; done; touch "$2" ;;
 *) touch "$4" ;;
