@@ -292,7 +292,7 @@ def real_changes() -> dict[str, tuple[Change, Jobs]]:
         ),
         "held-out part": (_set("training.inner_fraction", 0.2), trained(*ALL)),
         "code of a head": (_append("code/heads/mixture.py"), trained(*ALL)),
-        "code of the loop": (_append("code/training/loop.py"), trained(*ALL)),
+        "code of the loop": (_append("code/training/folds.py"), trained(*ALL)),
         "code of an encoder": (_append("code/encoders/pooling.py"), extracted(*ALL)),
         "code of a reader": (_append("code/datasets/table.py"), listed(*ALL)),
         "code of the tables": (_append("code/analysis/names.py"), ENDS),
