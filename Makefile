@@ -8,7 +8,7 @@ CONSTRAINTS := $(shell command -v nvidia-smi >/dev/null 2>&1 || echo "-c constra
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check $(CONSTRAINTS) \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help tables figures report studies cache test lint benchmark-cache benchmark-train
+.PHONY: help tables figures report studies cache test lint benchmark-cache benchmark-train torture
 # Set-up writes into one .venv, and Snakemake holds one lock: never two at a time.
 .NOTPARALLEL:
 
@@ -49,6 +49,12 @@ benchmark-train: .venv/.installed ## speed and memory of training, as ratios
 	@$(BIN)/daam-bench unlock
 	$(BIN)/snakemake assets
 	$(BIN)/python benchmarks/train.py
+
+# TORTURE_SCALE=0.01 is a quick run; TORTURE_OPTIONS='--kinds damages_zarr --seed 7' makes one kind again.
+TORTURE_SCALE ?= 1
+torture: .venv/.installed ## kills, damages, changes, bad inputs, faults, races; results/benchmarks/torture.json
+	$(BIN)/python -m benchmarks.torture --scale $(TORTURE_SCALE) $(TORTURE_OPTIONS)
+	$(BIN)/python benchmarks/reliability.py results/benchmarks/torture.json docs/reliability.md
 
 lint: .venv/.installed-dev ## style, types and workflow checks
 	$(BIN)/ruff check

@@ -67,6 +67,12 @@ class RecordError(DaamBenchError):
     exit_code = 6
 
 
+class MachineError(DaamBenchError):
+    """The machine refuses: a full disk, lost permissions, an I/O error."""
+
+    exit_code = 7
+
+
 def unknown_name(kind: str, name: str, valid: Iterable[str], where: object = None) -> ConfigError:
     """Return the error for a name that is not registered, with the nearest valid names."""
     known = sorted(valid)

@@ -82,11 +82,15 @@ def make_plan(config: Config) -> Plan:
             assets.update(_asset_of(place, path))
         except DataError as error:
             missing.append(error)
+        except OSError as error:  # such as a name that is too long
+            missing.append(DataError(f"path cannot be looked at ({error.strerror})", where=place))
     for name, dataset in datasets.items():
         try:
             _check_files(f"datasets.{name}.path", dataset)
         except DataError as error:
             missing.append(error)
+        except OSError:
+            continue  # said above
     used = {job.variant for job in jobs}
     own = {name: own_variant(name, variant) for name, variant in config.variants.items()}
     variants = {name: entry for name, entry in {**VARIANTS, **own}.items() if name in used}

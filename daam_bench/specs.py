@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from daam_bench.config import Config
+from daam_bench.config import Config, Protocol, TrainingConfig
 from daam_bench.errors import unknown_name
 from daam_bench.heads.own import fingerprint_of_file
 from daam_bench.heads.presets import RESERVED
@@ -36,14 +36,20 @@ def training_spec(config: Config, plan: Plan, dataset: str, encoder: str, varian
         raise unknown_name("experiment", f"{dataset} x {encoder}", known, "experiments")
     job = next((job for job in jobs if job.variant == variant), jobs[0])
     own = config.variants.get(variant)
+    # Extraction alone reads D10: its value here must not train anything again.
+    given = config.protocol.model_dump(mode="json", exclude={"short_clips"})
+    training, protocol = job.training, Protocol.model_validate(given)
+    if variant in RESERVED:  # baselines read no switch, and two settings
+        training = TrainingConfig(inner_fraction=training.inner_fraction, metric=training.metric)
+        protocol = Protocol.model_validate("corrected")
     return {
         "dataset": dataset,
         "encoder": encoder,
         "variant": variant,
         "seeds": [0] if variant in RESERVED else list(job.seeds),
         "folds": plan.datasets[dataset].folds.model_dump(mode="json"),
-        "training": job.training.model_dump(mode="json"),
-        "protocol": config.protocol.model_dump(mode="json"),
+        "training": training.model_dump(mode="json"),
+        "protocol": protocol.model_dump(mode="json"),
         "own": None if own is None else own.model_dump(mode="json"),
         "own_sha256": None if own is None else fingerprint_of_file(own.file),
     }

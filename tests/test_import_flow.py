@@ -14,6 +14,7 @@ FLOW = (
     ("",),
     ("errors",),
     ("records", "fingerprint", "environment", "assets", "locks"),
+    ("contents",),
     ("config",),
     ("datasets", "encoders", "heads"),
     ("studies",),

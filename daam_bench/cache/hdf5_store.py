@@ -1,6 +1,7 @@
 """HDF5: one file, the same chunks, fletcher32 checksums, dimension scales for xarray."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from daam_bench.cache.places import sync
-from daam_bench.cache.store import TEXTS, Block, CacheLayout, EmbeddingStore
+from daam_bench.cache.store import TEXTS, Block, CacheLayout, EmbeddingStore, reading, writing
+from daam_bench.cache.structure import restore_structure, save_structure
 from daam_bench.errors import CacheError
 
 
@@ -24,61 +26,87 @@ class Hdf5Store(EmbeddingStore):
     @classmethod
     def create(cls, path: Path, layout: CacheLayout) -> Self:
         """Create an empty store, open for writing; it is durable when this returns."""
-        file = h5py.File(path, "w")
-        rows = min(layout.rows_per_chunk, layout.samples)
-        # All chunks get their place now: later writes change values only, so that a kill cannot tear the
-        # file's structure and a resumed file has the bytes of an uninterrupted one.
-        places = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        places.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        places.set_fill_time(h5py.h5d.FILL_TIME_IFSET)
-        embeddings = file.create_dataset(
-            "embeddings",
-            shape=layout.shape,
-            chunks=(rows, layout.layers, layout.features),
-            dtype=layout.dtype,
-            fletcher32=True,
-            fillvalue=np.nan,
-            dcpl=places,
-        )
-        embeddings.attrs["coordinates"] = "label split group content length"
-        for name, attribute in TEXTS.items():
-            file.create_dataset(name, data=getattr(layout, attribute), dtype=h5py.string_dtype())
-        file.create_dataset("label", data=np.asarray(layout.labels, dtype=np.int64), fletcher32=True)
-        file.create_dataset("length", data=np.full(layout.samples, -1, dtype=np.int64), fletcher32=True)
-        file.create_dataset("layer", data=np.arange(1, layout.layers + 1), fletcher32=True)
-        file.create_dataset("feature", data=np.arange(layout.features), fletcher32=True)
-        for axis, name in enumerate(("sample", "layer", "feature")):
-            file[name].make_scale(name)
-            embeddings.dims[axis].attach_scale(file[name])
-        for name in ("split", "group", "content", "label", "length"):
-            file[name].dims[0].attach_scale(file["sample"])
-        _write_attributes(file, layout.attributes)
-        store = cls(path, file)
-        store._flush()
-        return store
+        with writing(path):
+            file = h5py.File(path, "w")
+            rows = min(layout.rows_per_chunk, layout.samples)
+            # All chunks get their place now: later writes change values only, so that a kill cannot tear the
+            # file's structure and a resumed file has the bytes of an uninterrupted one.
+            places = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            places.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+            places.set_fill_time(h5py.h5d.FILL_TIME_IFSET)
+            embeddings = file.create_dataset(
+                "embeddings",
+                shape=layout.shape,
+                chunks=(rows, layout.layers, layout.features),
+                dtype=layout.dtype,
+                fletcher32=True,
+                fillvalue=np.nan,
+                dcpl=places,
+            )
+            embeddings.attrs["coordinates"] = "label split group content length"
+            for name, attribute in TEXTS.items():
+                file.create_dataset(name, data=getattr(layout, attribute), dtype=h5py.string_dtype())
+            file.create_dataset("label", data=np.asarray(layout.labels, dtype=np.int64), fletcher32=True)
+            file.create_dataset("length", data=np.full(layout.samples, -1, dtype=np.int64), fletcher32=True)
+            file.create_dataset("layer", data=np.arange(1, layout.layers + 1), fletcher32=True)
+            file.create_dataset("feature", data=np.arange(layout.features), fletcher32=True)
+            for axis, name in enumerate(("sample", "layer", "feature")):
+                file[name].make_scale(name)
+                embeddings.dims[axis].attach_scale(file[name])
+            for name in ("split", "group", "content", "label", "length"):
+                file[name].dims[0].attach_scale(file["sample"])
+            _write_attributes(file, layout.attributes)
+            store = cls(path, file)
+            store._flush()
+            return store
 
     @classmethod
     def open(cls, path: Path, writable: bool = False) -> Self:
         """Open an existing store."""
-        try:
+        if writable and (copy := _copy_of(path)).exists():  # killed while it wrote the summary
+            restore_structure(path, copy)
+            copy.unlink()
+        with reading("no HDF5 cache can be opened", path):
             return cls(path, h5py.File(path, "r+" if writable else "r"))
-        except (OSError, KeyError) as error:
-            raise CacheError(f"no HDF5 cache can be opened ({error})", where=path) from None
 
     def layout(self) -> CacheLayout:
         """Return shape, labels and attributes as stored."""
-        samples, layers, features = self.embeddings.shape
+        with reading("embeddings are damaged", self.path):
+            samples, layers, features = self.embeddings.shape
+            rows = self.embeddings.chunks[0]
         texts = {attribute: self._read_texts(name) for name, attribute in TEXTS.items()}
         return CacheLayout(
             samples=samples,
             layers=layers,
             features=features,
             dtype=str(self.embeddings.dtype),
-            rows_per_chunk=self.embeddings.chunks[0],
+            rows_per_chunk=rows,
             labels=self._read("label").tolist(),
-            attributes=_read_attributes(self.file),
+            attributes=self._read_attributes(),
             **texts,
         )
+
+    def declared_bytes(self) -> int:
+        """Return the size that the values would have, as the store declares it, without reading any.
+
+        Raises:
+            CacheError: if arrays lie in other files, or are of different lengths.
+        """
+        with reading("an array is damaged", self.path):
+            for name in ("embeddings", "label", "length", *TEXTS):
+                array = self.file[name]
+                link = self.file.get(name, getlink=True)
+                if not isinstance(link, h5py.HardLink) or array.external is not None or array.is_virtual:
+                    raise CacheError("an array lies in another file", where=self.path, found=name)
+                if array.shape[:1] != self.embeddings.shape[:1]:
+                    raise CacheError("arrays of different lengths", where=self.path, found=name)
+            return int(math.prod(self.embeddings.shape)) * int(self.embeddings.dtype.itemsize)
+
+    def value_places(self) -> list[tuple[int, int]]:
+        """Return (offset, size) in bytes of all chunks in the file."""
+        chunks = self.embeddings.id
+        found = [chunks.get_chunk_info(index) for index in range(chunks.get_num_chunks())]
+        return [(info.byte_offset, info.size) for info in found]
 
     def lengths(self) -> npt.NDArray[np.int64]:
         """Return the number of positions that each sample was pooled over."""
@@ -87,19 +115,20 @@ class Hdf5Store(EmbeddingStore):
     def write_chunk(self, index: int, block: Block) -> None:
         """Write one whole chunk; it is durable when this returns."""
         start = index * self.embeddings.chunks[0]
-        self.embeddings[start : start + len(block)] = block
-        self._flush()
+        with writing(self.path):
+            try:
+                self.embeddings[start : start + len(block)] = block
+            except OSError:  # HDF5 reads a chunk that is not filled to its end first: this one is damaged
+                raw = _chunk_bytes(self.embeddings, block)
+                self.embeddings.id.write_direct_chunk((start, 0, 0), raw)
+            self._flush()
 
     def read_chunk(self, index: int) -> Block:
         """Read one chunk and check its checksum."""
         start = index * self.embeddings.chunks[0]
         place = f"{self.path} chunk {index}"
-        try:
+        with reading("chunk is damaged", place, "Run snakemake to extract it again."):
             return np.asarray(self.embeddings[start : start + self.embeddings.chunks[0]])
-        except OSError as error:
-            raise CacheError(
-                f"chunk is damaged ({error})", where=place, remedy="Run snakemake to extract it again."
-            ) from None
 
     def place_of(self, index: int) -> tuple[Path, int] | None:
         """Return file and offset of a chunk's raw values; None if it is compressed, as another writer may."""
@@ -109,26 +138,39 @@ class Hdf5Store(EmbeddingStore):
 
     def write_summary(self, lengths: npt.NDArray[np.int64], attributes: dict[str, Any]) -> None:
         """Write the lengths and further attributes; durable when it returns."""
-        # HDF5 places new attributes by what its session did before: a fresh one gives equal files.
-        self.file.close()
-        self.file = h5py.File(self.path, "r+")
-        self.embeddings = self.file["embeddings"]
-        self.file["length"][:] = lengths
-        _write_attributes(self.file, attributes)
-        self._flush()
+        with writing(self.path):
+            # HDF5 places new attributes by what its session did before: a fresh one gives equal files.
+            places = self.value_places()
+            self.file.close()
+            # New attributes change the file in several places: killed between, it could not be opened again.
+            save_structure(self.path, places, _copy_of(self.path))
+            self.file = h5py.File(self.path, "r+")
+            self.embeddings = self.file["embeddings"]
+            self.file["length"][:] = lengths
+            _write_attributes(self.file, attributes)
+            self._flush()
+            _copy_of(self.path).unlink()
 
     def close(self) -> None:
         """Close the file."""
-        self.file.close()
+        with writing(self.path):
+            self.file.close()
 
     def _read(self, name: str) -> npt.NDArray[Any]:
-        try:
+        with reading(f"{name} is damaged", self.path):
             return np.asarray(self.file[name][:])
-        except (KeyError, OSError) as error:
-            raise CacheError(f"{name} is damaged ({error})", where=self.path) from None
 
     def _read_texts(self, name: str) -> list[str]:
-        return [text.decode() for text in self._read(name)]
+        with reading(f"{name} is damaged", self.path):
+            return [text.decode() for text in self._read(name)]
+
+    def _read_attributes(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        with reading("attributes are damaged", self.path):
+            for name, value in self.file.attrs.items():
+                text = isinstance(value, str) and value[:1] in {"[", "{"}
+                found[name] = json.loads(value) if text else getattr(value, "item", lambda v=value: v)()
+        return found
 
     def _flush(self) -> None:
         self.file.flush()
@@ -140,9 +182,17 @@ def _write_attributes(file: h5py.File, attributes: dict[str, Any]) -> None:
         file.attrs[name] = value if isinstance(value, str | int | float) else json.dumps(value)
 
 
-def _read_attributes(file: h5py.File) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in file.attrs.items():
-        text = isinstance(value, str) and value[:1] in {"[", "{"}
-        found[name] = json.loads(value) if text else getattr(value, "item", lambda v=value: v)()
-    return found
+def _copy_of(path: Path) -> Path:
+    """Return where the file's structure is kept while the summary is written."""
+    return path.with_name(f"{path.name}.structure")
+
+
+def _chunk_bytes(like: h5py.Dataset, block: Block) -> bytes:
+    """Return a chunk as it lies in the file, filled up with NaN, its checksum behind it."""
+    full = np.full(like.chunks, np.nan, dtype=like.dtype)
+    full[: len(block)] = block
+    with h5py.File("chunk", "w", driver="core", backing_store=False) as memory:
+        whole = memory.create_dataset("chunk", data=full, chunks=like.chunks, fletcher32=True)
+        memory.flush()
+        raw: bytes = whole.id.read_direct_chunk((0, 0, 0))[1]
+    return raw

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from daam_bench.cache.places import is_remote, lock_of, remove, sync, write_whole
 from daam_bench.cache.store import Block
@@ -22,7 +22,7 @@ class LedgerEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    chunk: int
+    chunk: int = Field(ge=0)
     sha256: str
     lengths: list[int]
     quarantined: dict[str, str]
@@ -51,7 +51,10 @@ class Ledger:
             checksum, _, text = line.partition(b" ")
             if _checksum(text) != checksum:
                 continue
-            entry = LedgerEntry.model_validate_json(text)
+            try:
+                entry = LedgerEntry.model_validate_json(text)
+            except ValidationError:
+                continue
             entries[entry.chunk] = entry
         return entries
 

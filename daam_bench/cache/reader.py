@@ -10,8 +10,12 @@ import numpy.typing as npt
 from daam_bench.cache.identity import CacheIdentity, digest_of_samples
 from daam_bench.cache.ledger import Ledger, hash_block, ledger_path
 from daam_bench.cache.manifest import MANIFEST, find_manifest, read_manifest, store_of
-from daam_bench.cache.store import Block, CacheLayout, EmbeddingStore, format_of, store_class
+from daam_bench.cache.places import is_remote
+from daam_bench.cache.store import Block, CacheLayout, EmbeddingStore, format_of, reading, store_class
+from daam_bench.cache.structure import check_structure
 from daam_bench.errors import CacheError
+
+_REMEDY = "Delete the manifest and run `snakemake cache`: nothing that is whole is computed again."
 
 
 class EmbeddingCache:
@@ -30,11 +34,15 @@ class EmbeddingCache:
 
     def __init__(self, path: Path, store: EmbeddingStore, manifest: dict[str, Any] | None = None) -> None:
         self.path, self._store = path, store
+        store.refuse_absurd()
         self.layout: CacheLayout = store.layout()
         attributes = self.layout.attributes
         if attributes.get("complete") != 1:
             raise CacheError("the cache is not complete", where=path, remedy="Run snakemake; it goes on.")
         self.identity = CacheIdentity.of_attributes(attributes, path)
+        with reading("class_names or quarantined are damaged", path):
+            self._class_names = [str(name) for name in attributes["class_names"]]
+            self._quarantined = {str(k): str(v) for k, v in attributes["quarantined"].items()}
         if digest_of_samples(self.layout) != self.identity.samples:
             raise CacheError(
                 "sample ids, labels, groups, splits or contents were changed",
@@ -45,18 +53,21 @@ class EmbeddingCache:
         manifest = manifest or _manifest_of(path)
         self.committed = {i: entry.sha256 for i, entry in Ledger(ledger_path(path)).read().items()}
         if manifest is not None:
-            self._compare(manifest)
-            self.committed = dict(enumerate(manifest["chunk_sha256"]))
+            with reading("it cannot be compared with its manifest", path):
+                self._compare(manifest)
+                self.committed = dict(enumerate(manifest["chunk_sha256"]))
+            if len(self.committed) != self.layout.chunks:
+                raise CacheError("the manifest lacks chunks", where=path, remedy=_REMEDY)
 
     @property
     def class_names(self) -> list[str]:
         """Class names; a label is an index into them."""
-        return list(self.layout.attributes["class_names"])
+        return list(self._class_names)
 
     @property
     def quarantined(self) -> dict[str, str]:
         """Reason by sample id, of samples that have no result."""
-        return dict(self.layout.attributes["quarantined"])
+        return dict(self._quarantined)
 
     def chunk(self, index: int) -> Block:
         """Read one chunk [row, layer, feature] and verify it by the store's checksum and by its sha256.
@@ -128,4 +139,7 @@ def open_cache(path: Path) -> EmbeddingCache:
         manifest = find_manifest(path)
         facts = read_manifest(manifest)
         path = store_of(manifest, facts)
+    found = facts or _manifest_of(path)
+    if found is not None and "structure" in found and not is_remote(path):
+        check_structure(path, found["structure"])  # before a library parses what may be damaged
     return EmbeddingCache(path, store_class(format_of(path) or "zarr").open(path), facts)

@@ -1,9 +1,10 @@
 """Re-extract what is bad in a cache, and only that."""
 
 import logging
+import math
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.progress import Progress
 
@@ -13,10 +14,12 @@ from daam_bench.cache.ledger import Ledger, LedgerEntry, hash_block, ledger_path
 from daam_bench.cache.manifest import find_manifest, read_manifest, store_of
 from daam_bench.cache.places import move, remove
 from daam_bench.cache.reader import open_cache
-from daam_bench.cache.store import store_class
+from daam_bench.cache.store import reading, store_class
 from daam_bench.cache.writer import CacheWriter
 from daam_bench.encoders.base import load_encoder
 from daam_bench.errors import CacheError
+
+_REMEDY = "Delete the manifest and run `snakemake cache`: nothing that is whole is computed again."
 
 
 def repair_cache(path: Path, progress: Progress) -> int:
@@ -35,8 +38,10 @@ def repair_cache(path: Path, progress: Progress) -> int:
     """
     manifest = find_manifest(path)
     facts = read_manifest(manifest)
-    spec = ExtractionSpec.model_validate(facts["spec"])
-    samples = pd.read_parquet(facts["samples"])
+    with reading("its manifest says not how it was made", manifest, _REMEDY):
+        spec = ExtractionSpec.model_validate(facts["spec"])
+        samples = pd.read_parquet(facts["samples"])
+        expected = list(map(str, facts["chunk_sha256"]))
     encoder = load_encoder(spec.encoder_name, spec.encoder, spec.short_clips)
     layout, identity = describe(spec, encoder, samples)
     committed = CacheIdentity.of_attributes(facts, manifest)
@@ -48,26 +53,36 @@ def repair_cache(path: Path, progress: Progress) -> int:
             remedy="Run `snakemake cache`: it makes a new one and reuses what it can.",
         )
     store = store_of(manifest, facts)
-    aside = None if _is_sound(store) else _set_aside(store)
     entries = Ledger(ledger_path(store)).read()
+    aside = _set_aside(store) if (lengths := _lengths(store)) is None else None
+    good = [e for i, e in sorted(entries.items()) if _agrees(e, expected, lengths, layout.rows_of(i))]
     with CacheWriter(store.parent, spec.cache.format, layout, identity) as writer:
         if aside is not None:
-            _take_over(writer, aside, entries, facts)
+            _take_over(writer, aside, good)
+        elif ledger_path(store).exists():
+            writer.ledger.rewrite(good)
         computed = int(fill(writer, encoder, samples, spec, progress)["computed_samples"])
         writer.finish()
+    with reading("it could not be repaired", store, _REMEDY):
+        open_cache(store)
     if aside is not None:
         remove(aside)
     return computed
 
 
-def _is_sound(store: Path) -> bool:
-    """Return whether all but the chunks of a store is as it was committed."""
+def _lengths(store: Path) -> list[int] | None:
+    """Return the lengths of a store in which all but the chunks is as it was committed; None of another."""
     try:
-        open_cache(store)
+        return list(map(int, open_cache(store).lengths))
     except CacheError as error:
         logging.warning("%s", error)
-        return False
-    return True
+        return None
+
+
+def _agrees(entry: LedgerEntry, expected: list[str], lengths: list[int] | None, rows: slice) -> bool:
+    """Return whether a line of the ledger says what the manifest says, and the store where it is sound."""
+    same = entry.chunk < len(expected) and entry.sha256 == expected[entry.chunk]
+    return same and (lengths is None or entry.lengths == lengths[rows])
 
 
 def _set_aside(store: Path) -> Path | None:
@@ -76,22 +91,25 @@ def _set_aside(store: Path) -> Path | None:
     return move(store, aside) if store.exists() else None
 
 
-def _take_over(
-    writer: CacheWriter, damaged: Path, entries: dict[int, LedgerEntry], facts: dict[str, Any]
-) -> None:
-    """Copy the chunks of a damaged store that are still what the manifest says."""
-    try:
-        store = store_class(writer.format).open(damaged)
-    except CacheError as error:
-        logging.warning("nothing can be taken over: %s", error)
-        return
-    with store:
-        for index, expected in enumerate(facts["chunk_sha256"]):
-            entry = entries.get(index)
-            try:
-                block = store.read_chunk(index)
-            except CacheError as error:
-                logging.warning("%s", error)
-                continue
-            if entry is not None and hash_block(block) == expected == entry.sha256:
-                writer.write_chunk(index, block, entry.lengths, entry.quarantined)
+def _take_over(writer: CacheWriter, damaged: Path, entries: list[LedgerEntry]) -> None:
+    """Copy the chunks of a damaged store that are still what was committed.
+
+    No library parses a damaged store on disk: its values lie where those of the new one do.
+    """
+    layout = writer.layout
+    for entry in entries:
+        place = writer.store.place_of(entry.chunk)
+        rows = len(range(layout.samples)[layout.rows_of(entry.chunk)])
+        shape = (rows, layout.layers, layout.features)
+        try:
+            if place is None:  # remote
+                with store_class(writer.format).open(damaged) as store:
+                    values = store.read_chunk(entry.chunk)
+            else:
+                file = damaged / place[0].relative_to(writer.path)
+                values = np.fromfile(file, layout.dtype, math.prod(shape), offset=place[1]).reshape(shape)
+        except (CacheError, OSError, ValueError) as error:
+            logging.warning("chunk %d is not taken over: %s", entry.chunk, error)
+            continue
+        if hash_block(values) == entry.sha256:
+            writer.write_chunk(entry.chunk, values, entry.lengths, entry.quarantined)

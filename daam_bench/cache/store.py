@@ -1,6 +1,9 @@
 """The contract of a store: one array of embeddings in chunks, with labels beside it."""
 
+import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pkgutil import resolve_name
@@ -9,9 +12,12 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from daam_bench.errors import unknown_name
+from daam_bench.cache.places import bytes_of, is_remote
+from daam_bench.errors import CacheError, DaamBenchError, MachineError, unknown_name
 
 Block = npt.NDArray[np.floating]
+# A stranger's file may declare any size; no compression of embeddings saves this much.
+_DECLARED_TO_STORED = 100
 
 _FORMATS = {
     "zarr": ("daam_bench.cache.zarr_store:ZarrStore", ".zarr"),
@@ -116,6 +122,28 @@ class EmbeddingStore(ABC):
     def place_of(self, index: int) -> tuple[Path, int] | None:
         """Return file and offset of a chunk's raw values; None where they do not lie raw in one piece."""
 
+    def value_places(self) -> list[tuple[int, int]]:
+        """Return (offset, size) in bytes of all chunks in the store's one file; empty if chunks are files."""
+        return []
+
+    @abstractmethod
+    def declared_bytes(self) -> int:
+        """Return the size that the values would have, as the store declares it, without reading any."""
+
+    def refuse_absurd(self) -> None:
+        """Check, before anything is read, that a store holds about what it declares, and lies in one place.
+
+        Raises:
+            CacheError: if it has links, or declares far more than there is.
+        """
+        stored = size_on_disk(self.path)
+        if self.declared_bytes() > _DECLARED_TO_STORED * stored:
+            raise CacheError(
+                "it declares more values than it can hold",
+                where=self.path,
+                found=f"{self.declared_bytes()} bytes declared, {stored} stored",
+            )
+
     @abstractmethod
     def write_summary(self, lengths: npt.NDArray[np.int64], attributes: dict[str, Any]) -> None:
         """Write the lengths and further attributes, once all chunks are there; durable when it returns."""
@@ -161,3 +189,55 @@ def rows_per_chunk(samples: int, layers: int, features: int, dtype: str, mebibyt
     most = max(1, int(mebibytes * 2**20) // (layers * features * np.dtype(dtype).itemsize))
     chunks = max(1, -(-samples // most))
     return max(1, -(-samples // chunks))
+
+
+@contextmanager
+def reading(what: str, where: object, remedy: str | None = None) -> Iterator[None]:
+    """Say in one way what the libraries of the formats say in many: damaged files make them raise anything.
+
+    Raises:
+        CacheError: for any exception in the block.
+    """
+    try:
+        yield
+    except DaamBenchError:
+        raise
+    except Exception as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CacheError(f"{what} ({first})", where=where, remedy=remedy) from None
+
+
+@contextmanager
+def writing(where: object) -> Iterator[None]:
+    """Say as one error what HDF5 raises in many ways when the machine does not let it write.
+
+    Raises:
+        MachineError: for any exception in the block that is not of this package.
+    """
+    try:
+        yield
+    except DaamBenchError:
+        raise
+    except Exception as error:
+        raise MachineError(
+            f"cannot be written ({' '.join(str(error).split())[:300]})",
+            where=where,
+            remedy="Once that is mended, run the same command again: it goes on from what is there.",
+        ) from None
+
+
+def size_on_disk(path: Path) -> int:
+    """Return the bytes of a file, or of the files of a folder.
+
+    Raises:
+        CacheError: if there is a symbolic link in the folder: it may lead anywhere.
+    """
+    if is_remote(path) or path.is_file():
+        return bytes_of(path)
+    total = 0
+    for folder, below, names in os.walk(path):
+        for entry in (Path(folder, name) for name in (*below, *names)):
+            if entry.is_symlink():
+                raise CacheError("a link in the store", where=entry, expected="files and folders alone")
+        total += sum(Path(folder, name).stat().st_size for name in names)
+    return total

@@ -19,6 +19,7 @@ from daam_bench.cache.store import (
     format_of,
     store_class,
 )
+from daam_bench.cache.structure import describe_structure
 from daam_bench.errors import CacheError
 
 # Attributes that the writer itself sets.
@@ -81,7 +82,8 @@ class CacheWriter:
         kind = format_of(path)
         if kind is None:
             raise CacheError("no store", where=path, expected="a path that ends in .zarr or .h5")
-        with store_class(kind).open(path) as store:
+        # HDF5 cannot be read while another process writes.
+        with lock_of(path, "1-of-1"), store_class(kind).open(path) as store:
             layout = store.layout()
         identity = CacheIdentity.of_attributes(layout.attributes, path)
         attributes = {k: v for k, v in layout.attributes.items() if k not in _OWN}
@@ -158,7 +160,11 @@ class CacheWriter:
         finished = all(found.get(key) == value for key, value in summary.items())
         if not finished or not np.array_equal(self.store.lengths(), lengths):
             self.store.write_summary(lengths, summary)
-        return {
+        places = self.store.value_places()
+        self.store.close()
+        self._store = store_class(self.format).open(self.path)
+        structure = {} if is_remote(self.path) else {"structure": describe_structure(self.path, places)}
+        return structure | {
             "store": self.path.name,
             "format": self.format,
             "digest": self.identity.digest,
@@ -171,7 +177,7 @@ class CacheWriter:
         }
 
     def _is_whole(self, index: int, entry: LedgerEntry | None) -> bool:
-        if entry is None:
+        if entry is None or len(entry.lengths) != len(range(self.layout.samples)[self.layout.rows_of(index)]):
             return False
         try:
             return hash_block(self.store.read_chunk(index)) == entry.sha256

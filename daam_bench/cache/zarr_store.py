@@ -10,7 +10,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec
 from zarr.dtype import VariableLengthUTF8
 
 from daam_bench.cache.places import is_remote, storage_options, sync
-from daam_bench.cache.store import TEXTS, Block, CacheLayout, EmbeddingStore
+from daam_bench.cache.store import TEXTS, Block, CacheLayout, EmbeddingStore, reading
 from daam_bench.errors import CacheError
 
 _CHECKED: dict[str, Any] = {"serializer": BytesCodec(), "compressors": Crc32cCodec()}
@@ -60,15 +60,13 @@ class ZarrStore(EmbeddingStore):
     @classmethod
     def open(cls, path: Path, writable: bool = False) -> Self:
         """Open an existing store."""
-        try:
-            group = zarr.open_group(**_where(path), mode="r+" if writable else "r", zarr_format=3)
-            return cls(path, group)
-        except (FileNotFoundError, KeyError, ValueError) as error:
-            raise CacheError(f"no Zarr cache can be opened ({error})", where=path) from None
+        with reading("no Zarr cache can be opened", path):
+            return cls(path, zarr.open_group(**_where(path), mode="r+" if writable else "r", zarr_format=3))
 
     def layout(self) -> CacheLayout:
         """Return shape, labels and attributes as stored."""
-        samples, layers, features = self.embeddings.shape
+        with reading("embeddings are damaged", self.path):
+            samples, layers, features = self.embeddings.shape
         texts = {attribute: self._read(name).tolist() for name, attribute in TEXTS.items()}
         return CacheLayout(
             samples=samples,
@@ -81,6 +79,14 @@ class ZarrStore(EmbeddingStore):
             **texts,
         )
 
+    def declared_bytes(self) -> int:
+        """Return the size that the values would have, as the store declares it, without reading any."""
+        with reading("an array is damaged", self.path):
+            arrays = [cast("zarr.Array[Any]", self.group[name]) for name in (*TEXTS, "label", "length")]
+            if any(array.shape != self.embeddings.shape[:1] for array in arrays):
+                raise CacheError("arrays of different lengths", where=self.path)
+            return max(self.embeddings.nbytes, int(np.prod(self.embeddings.chunks)) * 2)
+
     def lengths(self) -> npt.NDArray[np.int64]:
         """Return the number of positions that each sample was pooled over."""
         return self._read("length")
@@ -88,8 +94,9 @@ class ZarrStore(EmbeddingStore):
     def write_chunk(self, index: int, block: Block) -> None:
         """Write one whole chunk; it is durable when this returns."""
         start = index * self.embeddings.chunks[0]
-        self.embeddings[start : start + len(block)] = block
         file = self._chunk_file(index)
+        _remove_leftovers(file.parent)
+        self.embeddings[start : start + len(block)] = block
         for path in (file, file.parent, file.parent.parent, file.parent.parent.parent):
             sync(path)
 
@@ -101,12 +108,8 @@ class ZarrStore(EmbeddingStore):
                 f"chunk {index} is missing", where=file, remedy="Run snakemake to extract it again."
             )
         start = index * self.embeddings.chunks[0]
-        try:
+        with reading(f"chunk {index} is damaged", file, "Run snakemake to extract it again."):
             return np.asarray(self.embeddings[start : start + self.embeddings.chunks[0]])
-        except (ValueError, OSError) as error:
-            raise CacheError(
-                f"chunk {index} is damaged ({error})", where=file, remedy="Run snakemake to extract it again."
-            ) from None
 
     def place_of(self, index: int) -> tuple[Path, int] | None:
         """Return file and offset of a chunk's raw values; None if it is remote, or compressed."""
@@ -116,6 +119,7 @@ class ZarrStore(EmbeddingStore):
 
     def write_summary(self, lengths: npt.NDArray[np.int64], attributes: dict[str, Any]) -> None:
         """Write the lengths and further attributes; durable when it returns."""
+        _remove_leftovers(self.path, self.path / "length", self.path / "length" / "c")
         cast("zarr.Array[Any]", self.group["length"])[:] = lengths
         self.group.attrs.update(attributes)
         _sync_all(self.path / "length")
@@ -126,10 +130,8 @@ class ZarrStore(EmbeddingStore):
         """Nothing stays open."""
 
     def _read(self, name: str) -> npt.NDArray[Any]:
-        try:
+        with reading(f"{name} is damaged", self.path):
             return np.asarray(cast("zarr.Array[Any]", self.group[name])[:])
-        except (KeyError, ValueError, OSError) as error:
-            raise CacheError(f"{name} is damaged ({error})", where=self.path) from None
 
     def _chunk_file(self, index: int) -> Path:
         return self.path / "embeddings" / "c" / str(index) / "0" / "0"
@@ -146,3 +148,10 @@ def _sync_all(folder: Path) -> None:
     if not is_remote(folder):
         for file in [*folder.rglob("*"), folder]:
             sync(file)
+
+
+def _remove_leftovers(*folders: Path) -> None:
+    """Remove what zarr wrote but did not rename before its process was killed."""
+    for folder in folders:
+        for file in () if is_remote(folder) else folder.glob("*.partial"):
+            file.unlink(missing_ok=True)

@@ -1,9 +1,11 @@
 """The command line. Libraries are imported inside the commands, so that `--help` is quick.
 
 Exit codes: 0 well; 1 the answer is no (results differ, a check failed), or an error of no kind below; 2 wrong
-usage or configuration; 3 data; 4 encoder; 5 cache; 6 records and tables; 130 stopped by Ctrl-C.
+usage or configuration; 3 data; 4 encoder; 5 cache; 6 records and tables; 7 the machine refuses
+(a full disk, lost permissions); 130 stopped by Ctrl-C.
 """
 
+import logging
 import os
 import sys
 
@@ -15,7 +17,7 @@ from daam_bench.cli.new import new_app
 from daam_bench.cli.planning import doctor, plan
 from daam_bench.cli.results import diff, explain
 from daam_bench.cli.running import run
-from daam_bench.errors import DaamBenchError
+from daam_bench.errors import DaamBenchError, MachineError
 
 app = typer.Typer(
     help="Benchmark of small attention modules on cached hidden states of frozen transformers.",
@@ -30,6 +32,8 @@ app.add_typer(new_app, name="new")
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and an exit code of its kind."""
+    # What fails while a library lets go of a file is said in one line, not as a traceback.
+    sys.unraisablehook = lambda event: logging.warning("%s", " ".join(str(event.exc_value).split()))
     try:
         from daam_bench.steps import step_app
 
@@ -38,7 +42,8 @@ def main() -> None:
     except DaamBenchError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:  # a full disk, a folder that may not be written to
-        _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
+        reason = " ".join(str(error.strerror or error).split())  # HDF5's reasons have several lines
+        _fail(f"{error.filename or 'input or output'}: {reason}", MachineError.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -36,7 +36,7 @@ def load_config(path: str | Path) -> Config:
         raise ConfigError(f"cannot be read ({error})", where=path) from None
     try:
         return parse_config(yaml.safe_load(text), str(path))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # also absurd numbers and depths
         raise ConfigError(f"is not valid YAML ({error})", where=path) from None
 
 

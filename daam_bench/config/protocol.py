@@ -139,6 +139,6 @@ class Protocol(Section):
         if not isinstance(data, dict):
             return data
         name = data.get("name", "corrected")
-        if name not in PROTOCOLS:
+        if not isinstance(name, str) or name not in PROTOCOLS:
             raise ValueError(f"unknown protocol {name!r}, expected one of {', '.join(PROTOCOLS)}")
         return PROTOCOLS[name] | {"name": name} | data

@@ -66,12 +66,26 @@ def _files(root: Path, endings: set[str]) -> list[str]:
                 continue
             path = Path(folder, name)
             if path.suffix.lower() in endings:
+                _check_name(root, path)
                 found.append(path.relative_to(root).as_posix())
             else:
                 others += 1
     if others:
         logging.info("%s: %d files have other endings and are left out", root, others)
     return sorted(found)
+
+
+def _check_name(root: Path, path: Path) -> None:
+    """Refuse a name that no table can hold."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            "a file's name is not valid Unicode",
+            where=root,
+            found=ascii(str(path.relative_to(root))),
+            remedy="Rename it, or move it away.",
+        ) from None
 
 
 def _group(pattern: str | None, path: str) -> str:

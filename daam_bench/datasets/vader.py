@@ -57,6 +57,8 @@ def _read_source(path: Path, group: str) -> pd.DataFrame:
         frame = pd.DataFrame([(i, float(rating), text.strip()) for i, rating, text in rows])
     except ValueError as error:
         raise DataError(f"a line is not id, rating, text ({error})", where=path) from None
+    if frame.empty:
+        raise DataError("the file is empty", where=path, expected="lines of id, rating, text")
     return pd.DataFrame(
         {
             "sample_id": group + "/" + frame[0],

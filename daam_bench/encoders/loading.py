@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ def open_pretrained(opener: Callable[..., Any], config: EncoderConfig, **options
     hub_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         return opener(config.model, revision=config.revision or "main", trust_remote_code=False, **options)
-    except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError, KeyError, UnpicklingError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise EncoderError(
             f"transformers cannot open it ({first})",

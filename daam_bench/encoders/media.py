@@ -17,6 +17,8 @@ from daam_bench.errors import DataError
 
 # Far beyond any encoder's input, and small enough to decode anywhere.
 _MOST_PIXELS = 64_000_000
+# The resampling filter grows with the rate, which a broken header may put at billions.
+_HIGHEST_RATE = 1_000_000
 
 
 def read_audio(
@@ -31,6 +33,8 @@ def read_audio(
     try:
         with soundfile.SoundFile(_source(row, folder)) as handle:
             found = handle.samplerate
+            if not 1 <= found <= _HIGHEST_RATE:
+                raise DataError(f"audio of {found} samples a second", expected="at most 1 million")
             start, stop = row.get("start_second", math.nan), row.get("stop_second", math.nan)
             handle.seek(0 if math.isnan(start) else min(round(start * found), handle.frames))
             wanted = most_seconds if math.isnan(stop) else stop - start

@@ -18,6 +18,17 @@ from daam_bench.encoders.loading import make_pooler, open_model, open_pretrained
 _LONGEST = 4096
 
 
+def text_problem(text: str) -> str | None:
+    """Return why a text cannot be encoded, or None."""
+    if not text.strip():
+        return "empty text"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "text is not valid Unicode"
+    return None
+
+
 class TextEncoder:
     """Tokenizer and transformer; the mean is over all tokens that are not padding, special ones included.
 
@@ -43,13 +54,17 @@ class TextEncoder:
 
     def prepare(self, samples: pd.DataFrame, folder: Path) -> Prepared:
         """Return token ids and their numbers; a text without a word is refused."""
-        texts = samples["text"].astype(str).tolist()
+        texts = [str(text) for text in samples["text"]]
+        problems = [text_problem(text) for text in texts]
+        tokens = self._tokenize(
+            ["" if problem else text for text, problem in zip(texts, problems, strict=True)]
+        )
         prepared = Prepared()
-        for text, ids in zip(texts, self._tokenize(texts), strict=True):
-            if text.strip() and ids:
+        for problem, ids in zip(problems, tokens, strict=True):
+            if problem is None and ids:
                 prepared.add(ids, len(ids))
             else:
-                prepared.refuse("empty text")
+                prepared.refuse(problem or "empty text")
         return prepared
 
     def encode(self, prepared: Sequence[Any]) -> Float[Tensor, "batch layer feature"]:

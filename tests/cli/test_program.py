@@ -40,7 +40,7 @@ def test_an_interruption_or_a_refused_file_is_no_traceback(call, monkeypatch, er
     if error is KeyboardInterrupt:
         assert (code, err.strip()) == (130, "")
     else:
-        assert (code, err) == (1, "error: x.png: Permission denied\n")
+        assert (code, err) == (7, "error: x.png: Permission denied\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -9,6 +9,7 @@ from daam_bench import specs
 from daam_bench.analysis.names import figure_names, study_figure_names, study_table_names, table_names
 from daam_bench.assets import ASSETS
 from daam_bench.config import parse_config
+from daam_bench.contents import contents_fingerprint
 from daam_bench.errors import DaamBenchError
 from daam_bench.fingerprint import source_fingerprint
 from daam_bench.plan import make_plan
@@ -47,6 +48,25 @@ def asset_marker(path):
     if parts[0] == "resources" and len(parts) > 1 and parts[1] in ASSETS:
         return [f"resources/{parts[1]}.json"]
     return []
+
+
+def contents_of(path, revision, *endings):
+    """Return what lies at a path of the user's own; a pinned asset has its marker, a hub id its commit."""
+    if revision is not None or asset_marker(path):
+        return "pinned"
+    return contents_fingerprint(Path(path), Path(".snakemake/contents.json"), endings)
+
+
+def samples_contents(wildcards):
+    """Return the fingerprint of a dataset's files."""
+    dataset = PLAN.datasets[wildcards.dataset]
+    return contents_of(dataset.path, dataset.revision)
+
+
+def weights_contents(wildcards):
+    """Return the fingerprint of an encoder's weights and settings."""
+    encoder = PLAN.encoders[wildcards.encoder]
+    return contents_of(encoder.model, encoder.revision, ".safetensors", ".bin", ".json", ".txt", ".model")
 
 
 def extraction_spec(wildcards):

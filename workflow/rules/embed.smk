@@ -24,6 +24,7 @@ rule list_samples:
         spec=lambda wildcards: PLAN.datasets[wildcards.dataset].model_dump_json(
             exclude={"folds", "accept_leakage", "metric", "loss"}
         ),
+        contents=samples_contents,
         source=source_fingerprint("datasets"),
     message:
         "Listing the samples of {wildcards.dataset}"
@@ -31,7 +32,8 @@ rule list_samples:
         "daam-bench step list-samples {wildcards.dataset} {output:q} --spec {params.spec:q} --log {log:q}"
 
 
-# Stops before anything is computed if a sample is trained on and scored on at once.
+# Stops before anything is trained if a sample is trained on and scored on at once. Extraction, which folds do
+# not concern, must not have it as `ancient` input: below such a job Snakemake overlooks changed params.
 rule check_leakage:
     input:
         "results/samples/{dataset}.parquet",
@@ -41,8 +43,11 @@ rule check_leakage:
         "results/logs/check_leakage/{dataset}.log",
     benchmark:
         "results/benchmarks/check_leakage/{dataset}.tsv"
+    priority: 100  # before extraction, which it may spare
     params:
-        spec=lambda wildcards: PLAN.datasets[wildcards.dataset].model_dump_json(),
+        spec=lambda wildcards: PLAN.datasets[wildcards.dataset].model_dump_json(
+            include={"kind", "path", "folds", "accept_leakage"}
+        ),
         source=source_fingerprint("datasets/leakage.py"),
     message:
         "Looking for leakage between the splits of {wildcards.dataset}"
@@ -54,7 +59,6 @@ rule check_leakage:
 rule extract_part:
     input:
         lambda wildcards: asset_marker(PLAN.encoders[wildcards.encoder].model),
-        lambda wildcards: ancient(f"results/samples/{wildcards.dataset}.leakage.csv"),
         samples="results/samples/{dataset}.parquet",
     output:
         temp("results/embeddings/{dataset}/{encoder}/parts/{scatteritem}.json"),
@@ -65,6 +69,7 @@ rule extract_part:
     threads: 16
     params:
         spec=extraction_spec,
+        weights=weights_contents,
         source=source_fingerprint("encoders", "cache/extraction.py", "cache/batches.py"),
     message:
         "Extracting the embeddings of {wildcards.dataset} with {wildcards.encoder}, part {wildcards.scatteritem}"

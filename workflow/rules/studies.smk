@@ -69,6 +69,7 @@ rule train_on_layers:
 
 rule train_study:
     input:
+        "results/samples/{dataset}.leakage.csv",
         cache="results/embeddings/{dataset}/{encoder}/manifest.json",
     output:
         "results/studies/{dataset}/{encoder}/{study}/{variant}/finished.json",

@@ -4,6 +4,7 @@
 # Finished replicas beside the output survive a killed job; a resumed job trains only the others.
 rule train_variant:
     input:
+        "results/samples/{dataset}.leakage.csv",
         cache="results/embeddings/{dataset}/{encoder}/manifest.json",
     output:
         "results/runs/{dataset}/{encoder}/{variant}/finished.json",

@@ -1,0 +1,173 @@
+"""`python -m benchmarks.torture`: every kind of torture, counted in results/benchmarks/torture.json."""
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.torture.shim import restart_under_shim
+
+# Full sizes, and the share of the time that a kind may take.
+SIZES = {
+    "kills_extraction": 1000,
+    "kills_training": 200,
+    "damages_zarr": 5000,
+    "damages_hdf5": 5000,
+    "real_changes": 1000,
+    "cosmetic_changes": 1000,
+    "bad_inputs": 100_000,
+    "write_faults": 700,
+    "writer_races": 100,
+}
+# Every change is made at any scale but where the smallest is asked for.
+_LEAST = {"real_changes": 6, "cosmetic_changes": 6, "writer_races": 7}
+
+
+def main() -> int:
+    """Run the wanted kinds side by side; return 1 if anything failed."""
+    given = _arguments()
+    restart_under_shim()
+    os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    folder = Path(tempfile.mkdtemp(prefix="torture-", dir=given.folder))
+    start = time.monotonic()
+    try:
+        found = _run(given, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    _write(given, found, time.monotonic() - start)
+    return int(any(kind["failed"] for kind in found.values()))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.torture", description=__doc__)
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the full sizes; 1 is full")
+    parser.add_argument("--kinds", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=60, help="time that each kind may take")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="kinds that run at once")
+    parser.add_argument("--folder", type=Path, default=_scratch(), help="where the tortured files lie")
+    parser.add_argument("--output", type=Path, default=Path("results/benchmarks/torture.json"))
+    return parser.parse_args()
+
+
+def _scratch() -> Path:
+    """Return a folder in memory where there is one: thousands of fsyncs would only wear a disk."""
+    memory = Path("/dev/shm")
+    return memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+
+
+def size_of(kind: str, scale: float) -> int:
+    """Return how many of a kind are tried at a scale."""
+    return max(_LEAST.get(kind, 10), round(SIZES[kind] * scale))
+
+
+def _torturers(folder: Path, given: argparse.Namespace) -> dict[str, Callable[[], Any]]:
+    from benchmarks.torture import changes, damages, faults, inputs, kills, races
+    from benchmarks.torture.tally import Budget
+    from benchmarks.torture.world import World
+
+    def sized(kind: str) -> tuple[int, int, Budget]:
+        return size_of(kind, given.scale), given.seed, Budget(60 * given.minutes)
+
+    def changed(kind: str, all_changes: Callable[[], Any]) -> Any:
+        count, _, budget = sized(kind)
+        return changes.try_changes(folder / kind, all_changes(), count, budget)
+
+    def world(kind: str) -> World:
+        return World(folder / kind)
+
+    return {
+        "kills_training": lambda: kills.kill_training(world("kt"), *sized("kills_training")),
+        "write_faults": lambda: faults.inject(world("wf"), *sized("write_faults")),
+        "kills_extraction": lambda: kills.kill_extraction(world("ke"), *sized("kills_extraction")),
+        "damages_zarr": lambda: damages.damage(world("dz"), "zarr", *sized("damages_zarr")),
+        "damages_hdf5": lambda: damages.damage(world("dh"), "hdf5", *sized("damages_hdf5")),
+        "bad_inputs": lambda: inputs.feed(folder / "bi", *sized("bad_inputs")),
+        "real_changes": lambda: changed("real_changes", changes.real_changes),
+        "cosmetic_changes": lambda: changed("cosmetic_changes", changes.cosmetic_changes),
+        "writer_races": lambda: races.race(world("wr"), *sized("writer_races")),
+    }
+
+
+def _run(given: argparse.Namespace, folder: Path) -> dict[str, dict[str, Any]]:
+    """Run each kind in a forked child, a few at once, longest first; return what each found."""
+    import snakemake.cli  # noqa: F401  (children inherit what is imported here)
+
+    logging.disable(logging.CRITICAL)  # what is expected to go wrong
+    torturers = {k: t for k, t in _torturers(folder, given).items() if k in given.kinds}
+    waiting, running, found = list(torturers), {}, {}
+    while waiting or running:
+        while waiting and len(running) < given.jobs:
+            kind = waiting.pop(0)
+            running[_start(folder, kind, torturers[kind])] = kind
+        child, status = os.wait()
+        kind = running.pop(child)
+        report = folder / f"{kind}.json"
+        crashed = {"tried": 0, "failed": 1, "failures": [f"the torturer itself ended with {status}"]}
+        found[kind] = json.loads(report.read_bytes()) if report.exists() else crashed
+        _say(kind, found[kind])
+    return {kind: found[kind] for kind in SIZES if kind in found}
+
+
+def _start(folder: Path, kind: str, torturer: Callable[[], Any]) -> int:
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            start = time.monotonic()
+            tally = torturer()
+            text = json.dumps(tally.summary(time.monotonic() - start))
+            (folder / f"{kind}.json").write_text(text, encoding="utf-8")
+            code = 0
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return child
+
+
+def _say(kind: str, found: dict[str, Any]) -> None:
+    print(
+        f"{kind:17} {found['tried']:7} tried, {found['failed']} failed, {found.get('seconds', 0):.0f} s",
+        flush=True,
+    )
+    for failure in found["failures"][:20]:
+        print(f"  - {failure}", flush=True)
+
+
+def _write(given: argparse.Namespace, found: dict[str, Any], seconds: float) -> None:
+    from daam_bench.environment import describe_environment
+
+    facts = {
+        "seed": given.seed,
+        "scale": given.scale,
+        "date": time.strftime("%Y-%m-%d"),
+        "seconds": round(seconds, 1),
+        "estimated_seconds_at_full_size": _estimate(found, given),
+        "environment": describe_environment("cpu", 1),
+    }
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    given.output.write_text(json.dumps({**found, **facts}, indent=1) + "\n", encoding="utf-8")
+    full = facts["estimated_seconds_at_full_size"]
+    print(f"{seconds:.0f} s; at full size about {full} s; written to {given.output}")
+
+
+def _estimate(found: dict[str, Any], given: argparse.Namespace) -> int:
+    """Return seconds of all kinds at full size on this machine, from what was tried per second here."""
+    total = 0.0
+    for kind, report in found.items():
+        full = 65 if kind == "real_changes" else 32 if kind == "cosmetic_changes" else SIZES[kind]
+        total += report.get("seconds", 0) * full / max(1, report["tried"])
+    return round(total / max(1, given.jobs))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

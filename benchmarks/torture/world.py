@@ -1,0 +1,187 @@
+"""A small world to torture: a table of texts, a stand-in encoder, caches in both formats, training."""
+
+import hashlib
+import json
+import mmap
+import shutil
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import torch._dynamo  # the first optimiser would import it in every child
+from torch import Tensor
+
+from benchmarks.torture.children import command_line, run_child
+from daam_bench.cache import extraction, repair
+from daam_bench.cache.extraction import ExtractionSpec
+from daam_bench.config import CacheConfig, DatasetConfig, EncoderConfig, FoldRule, Protocol, TrainingConfig
+from daam_bench.datasets.listing import list_samples
+from daam_bench.encoders.base import Prepared
+from daam_bench.records import write_atomically
+from daam_bench.training.run import TrainingSpec
+
+LAYERS, FEATURES, ROWS_PER_CHUNK = 3, 5, 3
+SAMPLES = 23
+FORMATS = ("zarr", "hdf5")
+# What a record or a manifest says of time, memory and machine.
+_OF_CLOCKS = (
+    "measurements",
+    "checksum",
+    "wall_seconds",
+    "cpu_seconds",
+    "loading_seconds",
+    "samples_per_second",
+    "peak_memory_bytes",
+    "energy_joules",
+    "environment",
+)
+
+
+class StandIn:
+    """An encoder whose values follow from the text alone; it counts the rows that it computes.
+
+    The count lies in memory that forked children share.
+    """
+
+    layers, features, window = LAYERS, FEATURES, 4
+    unit, units_per_position = "characters", 1.0
+    shared = mmap.mmap(-1, 8)
+
+    def prepare(self, samples: pd.DataFrame, folder: Path) -> Prepared:
+        prepared = Prepared()
+        for text in samples["text"]:
+            prepared.refuse("not to be used") if text.startswith("bad") else prepared.add(text, len(text))
+        return prepared
+
+    def encode(self, prepared: Sequence[Any]) -> Tensor:
+        (count,) = struct.unpack("q", self.shared[:8])
+        self.shared[:8] = struct.pack("q", count + len(prepared))
+        digests = [hashlib.sha512(text.encode()).digest() for text in prepared]
+        values = torch.tensor([list(digest[: LAYERS * FEATURES]) for digest in digests], dtype=torch.float32)
+        return (values / 64 - 2).reshape(-1, LAYERS, FEATURES)
+
+    def settings(self) -> Mapping[str, str]:
+        return {"processor": "sha512", "pooling": "none", "dtype": "float32"}
+
+    @classmethod
+    def take_count(cls) -> int:
+        """Return how many rows were computed since the last call."""
+        (count,) = struct.unpack("q", cls.shared[:8])
+        cls.shared[:8] = struct.pack("q", 0)
+        return int(count)
+
+
+class World:
+    """Files and jobs that every kind of torture starts from.
+
+    Args:
+        folder: an empty folder of its own.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        StandIn.shared = mmap.mmap(-1, 8)  # of this world's children alone
+        extraction.load_encoder = repair.load_encoder = lambda *_: StandIn()
+        model = folder / "model"
+        model.mkdir(parents=True)
+        (model / "config.json").write_text("{}", encoding="utf-8")
+        texts = [f"{'bad' if n == 7 else 'text'} number {n}, 'quoted', ü" for n in range(SAMPLES)]
+        table = {
+            "text": texts,
+            "label": [n % 2 for n in range(SAMPLES)],
+            "group": [f"g{n % 3}" for n in range(SAMPLES)],
+        }
+        pd.DataFrame(table).to_csv(folder / "table.csv", index=False)
+        settings = {"content": "text", "label": "label", "group": "group"}
+        self.dataset = DatasetConfig(
+            kind="table", path=str(folder / "table.csv"), modality="text", columns=settings
+        )
+        frame = list_samples("tortured", self.dataset)
+        self.samples = folder / "samples.parquet"
+        write_atomically(self.samples, frame.to_parquet(index=False))
+
+    def extraction_spec(self, kind: str) -> ExtractionSpec:
+        """Return the extraction job in a format."""
+        mebibytes = ROWS_PER_CHUNK * LAYERS * FEATURES * 4 / 2**20
+        return ExtractionSpec(
+            dataset="tortured",
+            encoder_name="stand-in",
+            encoder=EncoderConfig(modality="text", model=str(self.folder / "model")),
+            cache=CacheConfig(format=kind, chunk_mebibytes=mebibytes),
+        )
+
+    def training_spec(self, variant: str) -> TrainingSpec:
+        """Return the training job of a variant: 3 folds, 2 seeds, 2 epochs."""
+        settings = {"epochs": 2, "batch_size": 8, "decoder_channels": 3, "precision": "float32"}
+        return TrainingSpec(
+            dataset="tortured",
+            encoder="stand-in",
+            variant=variant,
+            seeds=[0, 1],
+            folds=FoldRule(),
+            training=TrainingConfig(inner_fraction=0.3, **settings),
+            protocol=Protocol.model_validate("corrected"),
+        )
+
+    def extract(self, folder: Path, kind: str) -> None:
+        """Run both steps of an extraction by the command line, in this process."""
+        spec, part = self.extraction_spec(kind).model_dump_json(), folder / "parts" / "1.json"
+        command_line("step", "extract-part", self.samples, part, "--spec", spec)
+        command_line(
+            "step", "finish-cache", self.samples, part, "--manifest", folder / "manifest.json", "--spec", spec
+        )
+
+    def train(self, cache: Path, folder: Path, variant: str) -> None:
+        """Run a training job by the command line, in this process."""
+        spec = self.training_spec(variant).model_dump_json()
+        command_line(
+            "step", "train-variant", cache / "manifest.json", folder / "finished.json", "--spec", spec
+        )
+
+    def finished_cache(self, kind: str) -> Path:
+        """Return the folder of an undisturbed cache."""
+        folder = self.folder / f"whole-{kind}"
+        if not folder.exists():
+            ended = run_child(lambda: self.extract(folder, kind))
+            if ended.code:
+                raise RuntimeError(ended.text)
+        return folder
+
+    def fresh(self, name: str) -> Path:
+        """Return an empty folder."""
+        folder = self.folder / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return folder
+
+
+def state_of(folder: Path) -> dict[str, bytes]:
+    """Return what must not depend on history, by file: but for clocks, locks and leftovers."""
+    found = {}
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if not file.is_file() or hidden or file.suffix == ".lock" or name.startswith("parts/"):
+            continue
+        data = file.read_bytes()
+        found[name] = _without_clocks(data) if file.suffix == ".json" and "zarr" not in name else data
+    return found
+
+
+def _without_clocks(data: bytes) -> bytes:
+    try:
+        facts = json.loads(data)
+    except ValueError:
+        return data
+    for key in _OF_CLOCKS:
+        facts.pop(key, None)
+    return json.dumps(facts, sort_keys=True).encode()
+
+
+def differences(found: Mapping[str, bytes], expected: Mapping[str, bytes]) -> str | None:
+    """Return which files differ, or None."""
+    unlike = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+    return f"differs in {', '.join(unlike[:4])}" if unlike else None

@@ -1,0 +1,131 @@
+"""All of a store but its values, as bytes: proved before a library parses them, and put back after a kill.
+
+HDF5's own metadata has no checksums: one flipped bit can change a name, or keep the library busy for ever.
+"""
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from daam_bench.cache.places import sync
+from daam_bench.errors import CacheError
+from daam_bench.records import write_atomically
+
+Places = Sequence[Sequence[int]]
+_PIECE = 2**20
+_HEAD = struct.Struct("<QQ")
+
+
+def describe_structure(store: Path, places: Places) -> dict[str, Any]:
+    """Return what `check_structure` compares with, for a manifest.
+
+    Args:
+        store: a store that nobody writes.
+        places: (offset, size) in bytes of the values of an HDF5 file; empty for Zarr.
+    """
+    merged = merge(places)
+    return {"places": merged, "sha256": _digest(store, merged)}
+
+
+def check_structure(store: Path, expected: Any) -> None:
+    """Compare everything in a store but its values with what was committed.
+
+    Raises:
+        CacheError: if it differs, or cannot be read.
+    """
+    try:
+        found = _digest(store, [(int(start), int(size)) for start, size in expected["places"]])
+        wanted = expected["sha256"]
+    except (OSError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise CacheError(f"its structure cannot be compared ({error})", where=store) from None
+    if found != wanted:
+        raise CacheError(
+            "its structure is not what was committed",
+            where=store,
+            expected=f"sha256 {wanted}",
+            found=found,
+            remedy=f"`daam-bench cache repair {store.parent}` restores it.",
+        )
+
+
+def merge(places: Places) -> list[tuple[int, int]]:
+    """Return places in order, those that touch each other as one."""
+    merged: list[tuple[int, int]] = []
+    for start, size in sorted((int(start), int(size)) for start, size in places):
+        if merged and sum(merged[-1]) == start:
+            merged[-1] = (merged[-1][0], merged[-1][1] + size)
+        else:
+            merged.append((start, size))
+    return merged
+
+
+def save_structure(file: Path, places: Places, copy: Path) -> None:
+    """Keep a durable copy of all bytes of a file but its values."""
+    size = file.stat().st_size
+    parts = [_HEAD.pack(size, 0)]
+    with file.open("rb") as handle:
+        for start, stop in _gaps(size, places):
+            handle.seek(start)
+            parts += [_HEAD.pack(start, stop - start), handle.read(stop - start)]
+    content = b"".join(parts)
+    write_atomically(copy, hashlib.sha256(content).digest() + content)
+    sync(copy.parent)
+
+
+def restore_structure(file: Path, copy: Path) -> None:
+    """Put back what `save_structure` kept; a copy that was never completed is left out."""
+    content = copy.read_bytes()
+    checksum, content = content[:32], content[32:]
+    if hashlib.sha256(content).digest() != checksum:
+        return
+    size, _ = _HEAD.unpack_from(content)
+    at = _HEAD.size
+    with file.open("r+b") as handle:
+        while at < len(content):
+            start, length = _HEAD.unpack_from(content, at)
+            at += _HEAD.size
+            handle.seek(start)
+            handle.write(content[at : at + length])
+            at += length
+        handle.truncate(size)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _gaps(size: int, places: Places) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of the bytes of a file that lie outside of places."""
+    at = 0
+    for start, length in merge(places):
+        if start > at:
+            yield at, min(start, size)
+        at = max(at, start + length)
+    if at < size:
+        yield at, size
+
+
+def _digest(store: Path, places: Places) -> str:
+    digest = hashlib.sha256()
+    if store.is_dir():
+        for file in _files(store):
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            digest.update(f"{file.relative_to(store).as_posix()} {content}\n".encode())
+        return digest.hexdigest()
+    with store.open("rb") as handle:
+        for start, stop in _gaps(store.stat().st_size, places):
+            handle.seek(start)
+            for at in range(start, stop, _PIECE):
+                digest.update(handle.read(min(_PIECE, stop - at)))
+    return digest.hexdigest()
+
+
+def _files(store: Path) -> list[Path]:
+    """Return the files of a Zarr store that hold no values; what a killed writer left is none of it."""
+    found = []
+    for folder, below, names in os.walk(store):
+        if Path(folder) == store / "embeddings":
+            below[:] = [name for name in below if name != "c"]
+        found += [Path(folder, name) for name in names if not name.endswith(".partial")]
+    return sorted(found)

@@ -1,0 +1,29 @@
+"""The locked versions are those that pyproject.toml admits, and CI audits them."""
+
+import tomllib
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_the_lock_pins_every_dependency_within_its_range():
+    lines = (ROOT / "requirements-lock.txt").read_text(encoding="utf-8").splitlines()
+    pins = {canonicalize_name(r.name): r for r in map(Requirement, (x for x in lines if x[:1] != "#"))}
+    assert all(str(pin.specifier).startswith("==") for pin in pins.values())
+    for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]:
+        wanted = Requirement(line)
+        pin = pins.get(canonicalize_name(wanted.name))
+        assert pin is not None, f"run `python .ci/lock > requirements-lock.txt`: {wanted.name} is not in it"
+        version = str(pin.specifier).removeprefix("==")
+        assert wanted.specifier.contains(version, prereleases=True), f"{line}, but the lock has {version}"
+
+
+def test_ci_audits_the_lock():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"]
+    said = [step.get("run", "") for job in jobs.values() for step in job["steps"]]
+    assert any("pip-audit" in line and "requirements-lock.txt" in line for line in said)

@@ -1,0 +1,47 @@
+"""A small version of `make torture`: every kind is tried, and nothing fails."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LEAST = {
+    "kills_extraction": 10,
+    "kills_training": 5,
+    "damages_zarr": 22,
+    "damages_hdf5": 22,
+    "real_changes": 6,
+    "cosmetic_changes": 6,
+    "bad_inputs": 500,
+    "write_faults": 10,
+    "writer_races": 7,
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    output = tmp_path_factory.mktemp("torture") / "torture.json"
+    command = [sys.executable, "-m", "benchmarks.torture", "--scale", "0.005", "--output", str(output)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=500
+    )
+    assert output.exists(), done.stderr
+    return json.loads(output.read_bytes())
+
+
+@pytest.mark.parametrize("kind", LEAST)
+def test_nothing_fails(results, kind):
+    assert results[kind]["tried"] >= LEAST[kind]
+    assert not results[kind]["failures"]
+    assert results[kind]["failed"] == 0
+
+
+def test_damages_are_found_and_repaired(results):
+    for kind in ("damages_zarr", "damages_hdf5"):
+        assert results[kind]["found_by_verify"] > 0.8 * results[kind]["tried"]
+        assert results[kind]["repaired"] >= 2
