@@ -70,7 +70,7 @@ def plot_layer_contribution(contributions: Map, title: str) -> Figure:
     Bars are means over runs, whiskers the population standard deviation.
     """
     layers = contributions.shape[1]
-    figure = Figure(figsize=(max(5.0, 1.5 + 0.22 * layers), 3.4), layout="constrained")
+    figure = Figure(figsize=(max(8.0, 1.5 + 0.22 * layers), 3.4), layout="constrained")
     axes = figure.subplots()
     numbers = np.arange(1, layers + 1)
     axes.bar(

@@ -58,14 +58,18 @@ def test_every_printed_number_has_a_source():
     assert (printed["printed_high"] >= printed["printed"]).all()
 
 
-def test_printed_means_and_spreads_are_those_of_the_printed_runs():
-    """The paper's +/- has ddof 0; its mean of the mixture on IEMOCAP is 0.12 above that of its runs."""
+def test_printed_means_and_spreads_beside_those_of_the_printed_runs():
+    """The mean of the mixture on IEMOCAP is 0.12 above that of its runs; most spreads have ddof 0, not all."""
     printed = printed_cells()
     keys = ["paper_dataset", "paper_variant"]
     runs = printed[printed["quantity"] == "accuracy"].groupby(keys)["printed"]
-    table = printed.pivot_table(index=keys, columns="quantity", values="printed")
-    assert (runs.mean() - table["mean accuracy"]).abs().max() < 0.121
-    assert (runs.std(ddof=0) - table["spread"]).abs().max() < 0.06
+    table = printed.pivot_table(index=keys, columns="quantity", values="printed").loc[runs.mean().index]
+    assert (runs.mean() - table["mean accuracy"]).abs().max() == pytest.approx(0.12)
+    population, sample = ((runs.std(ddof=ddof) - table["spread"]).abs() for ddof in (0, 1))
+    assert len(population) == 30
+    assert (population < sample).sum() == 24
+    assert population["iemocap", "daam_v1"] < 0.006
+    assert sample["iemocap", "mha_bn"] < 0.01
 
 
 def test_what_was_not_run_is_listed():

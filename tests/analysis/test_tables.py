@@ -72,7 +72,7 @@ def test_csv_keeps_full_precision(folders, tmp_path):
     for name, frame in frames.items():
         read = pd.read_csv(io.StringIO((tmp_path / f"{name}.csv").read_text()))
         # Nothing is written as nothing, whatever stands for it in a frame.
-        whole = dict.fromkeys(frame.select_dtypes("Int64"), "float64")
+        whole = {column: "float64" for column, dtype in frame.dtypes.items() if str(dtype) == "Int64"}
         frame = frame.astype(whole).replace("", np.nan)
         pd.testing.assert_frame_equal(read, frame, check_dtype=False, rtol=0, atol=1e-12)
 

@@ -14,6 +14,9 @@ from daam_bench.analysis.tables.base import Results, Table
 from daam_bench.records import FINISHED, RunRecord
 
 _NAMES = ("Modality", "Dataset", "Encoder", "Variant", "Against", "Metric", "Folds or runs", "Folds x seeds")
+_OF_THE_PAPER = ("Paper's dataset", "Source", "Quantity", "Cell", "Interval of", "Verdict", "Why")
+_WORDS = (*_NAMES, *_OF_THE_PAPER)
+_UNLINKED = (*_WORDS, "Printed")
 _NUMBER = re.compile(r"\d")
 
 
@@ -125,7 +128,7 @@ def _grouped(headings: list[str], rows: list[list[Cell]]) -> Grid:
 def _cell(
     text: str, heading: str, place: tuple[str, str, str], runs: Sequence[tuple[int, int]], links: Links
 ) -> Cell:
-    if heading in _NAMES or not _NUMBER.search(text):
+    if heading in _UNLINKED or not _NUMBER.search(text):
         return Cell(text)
     whole = links.of_variant(*place)
     known = {(r.fold, r.seed): r for r in links.results.records if (r.dataset, r.encoder, r.variant) == place}
@@ -139,7 +142,7 @@ def _words(headings: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[bool
     for place, heading in enumerate(headings):
         texts = [row[place].text for row in rows if row[place].text not in ("", "none", "one run")]
         words = sum(text[:1].isalpha() for text in texts)
-        left.append(heading in _NAMES or (2 * words > len(texts) and bool(texts)))
+        left.append(heading in _WORDS or (2 * words > len(texts) and bool(texts)))
     return left
 
 

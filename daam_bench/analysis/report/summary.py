@@ -41,9 +41,10 @@ def _of_cache(dataset: str, encoder: str, part: pd.DataFrame) -> str:
     marked = part.loc[part["significantly_best"], "title"].tolist()
     return (
         f"{dataset} x {encoder}: highest mean {metric[0].lower() + metric[1:]} {best['mean_percent']:.1f} % "
-        f"({best['title']}). Of {len(trained)} variants, {above[0]} are above the majority class and "
-        f"{above[1]} above logistic regression on the best single layer, each with the whole 95 % interval "
-        "of the paired gain. " + _best(marked, len(trained))
+        f"({best['title']}). Variants of {len(trained)} whose paired gain has its whole 95 % interval "
+        "above 0: "
+        f"{above[0]} over the majority class, {above[1]} over logistic regression on the best single layer. "
+        + _best(marked, len(trained))
     )
 
 

@@ -50,12 +50,12 @@ def _readable(frame: pd.DataFrame) -> pd.DataFrame:
     lines = {rows.index[0]: rows for _, rows in frame.groupby(_KEYS, sort=False)}
     first = frame.loc[list(lines)]
     shown = add_metric(names(first), first)
-    shown["Folds or runs"] = [", ".join(_names(rows)) for rows in lines.values()]
     width = max(len(rows) for rows in lines.values())
     for place in range(width):
         shown[str(place + 1)] = [_cell(rows, place) for rows in lines.values()]
     heading = f"Mean, {score_heading(frame).lower()}"
     shown[heading] = with_spread(first["over_units_mean_percent"], first["over_units_std_percent"])
+    shown["Folds or runs"] = [", ".join(_names(rows)) for rows in lines.values()]
     return shown
 
 
@@ -89,8 +89,8 @@ def _cell_runs(frame: pd.DataFrame, results: Results) -> CellRuns:
 TABLE = Table(
     title="Scores by fold or run",
     caption="Score in percent on each fold, mean over seeds; its +/- is the population standard "
-    "deviation over seeds. Where there is one fold: of each seed. Last column: mean and population "
-    "standard deviation over the folds or runs.",
+    "deviation over seeds. Where there is one fold: of each seed. Then: mean and population standard "
+    "deviation over the folds or runs.",
     frame=_frame,
     readable=_readable,
     cell_runs=_cell_runs,

@@ -70,11 +70,11 @@ def _readable(frame: pd.DataFrame) -> pd.DataFrame:
     shown = names(frame)
     shown["Entropy of"] = frame["entropy"].map(TITLES)
     shown["Heads"] = [str(heads) for heads in frame["heads"]]
-    shown["Mean (nats)"] = [f"{value:.2f}" for value in frame["mean_nats"]]
+    shown["Mean (nats)"] = [f"{value:z.2f}" for value in frame["mean_nats"]]
     heads = zip(frame["lowest_head_nats"], frame["highest_head_nats"], strict=True)
-    shown["Heads from, to (nats)"] = [f"{low:.2f} to {high:.2f}" for low, high in heads]
+    shown["Heads from, to (nats)"] = [f"{low:z.2f} to {high:z.2f}" for low, high in heads]
     within = zip(frame["low_nats"], frame["high_nats"], strict=True)
-    shown["Within a head, 5 % to 95 % (nats)"] = [f"{low:.2f} to {high:.2f}" for low, high in within]
+    shown["Within a head, 5 % to 95 % (nats)"] = [f"{low:z.2f} to {high:z.2f}" for low, high in within]
     shown["Maximum (nats)"] = [
         "none" if pd.isna(value) else f"{value:.2f}" for value in frame["maximum_nats"]
     ]
