@@ -59,7 +59,7 @@ def test_every_printed_number_has_a_source():
 
 
 def test_printed_means_and_spreads_beside_those_of_the_printed_runs():
-    """The mean of the mixture on IEMOCAP is 0.12 above that of its runs; most spreads have ddof 0, not all."""
+    """The mean of the mixture on IEMOCAP is 0.12 above that of its runs; not all spreads have ddof 0."""
     printed = printed_cells()
     keys = ["paper_dataset", "paper_variant"]
     runs = printed[printed["quantity"] == "accuracy"].groupby(keys)["printed"]

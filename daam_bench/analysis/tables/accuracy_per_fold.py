@@ -39,7 +39,7 @@ def _rows(runs: pd.DataFrame, unit: str) -> pd.DataFrame:
     )
     frame = frame.droplevel(key).reset_index().astype({"seed": "Int64"})
     if unit == "folds":
-        frame["seed"] = pd.NA
+        frame["seed"] = pd.array([pd.NA] * len(frame), dtype="Int64")
     units = unit_values(runs)
     return frame.assign(
         unit=unit, over_units_mean_percent=units.mean(), over_units_std_percent=units.std(ddof=0)
