@@ -63,7 +63,7 @@ def extract_on(
         arguments = (spec.model_dump_json(), str(Path.cwd()), str(samples), str(folder))
         futures = [client.submit(_fill, *arguments, task, pure=False) for task in tasks]
         bar = progress.add_task(f"{spec.dataset} x {spec.encoder_name} on {scheduler}", total=len(tasks))
-        for future in as_completed(futures):  # type: ignore[no-untyped-call]
+        for future in as_completed(futures, loop=client.loop):  # type: ignore[no-untyped-call]
             if future.exception() is not None:
                 raise _reason(future.exception(), scheduler)
             progress.advance(bar)
@@ -98,6 +98,8 @@ def _client(scheduler: str) -> Iterator["Client"]:
         raise CacheError("dask's distributed is not installed", where=scheduler, remedy=remedy) from None
     where = {"address": scheduler} if "://" in scheduler else {"scheduler_file": scheduler}
     try:
+        if "://" not in scheduler and not Path(scheduler).is_file():
+            raise OSError("no such file")  # dask would wait for it for ever
         client = Client(**where, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise CacheError(
