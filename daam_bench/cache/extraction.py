@@ -66,7 +66,7 @@ def extract_part(
 def compute_part(
     spec: ExtractionSpec, samples: pd.DataFrame, folder: Path, part: tuple[int, int], progress: Progress
 ) -> dict[str, Any]:
-    """Fill one part of the chunks of a cache whose manifest goes to a folder; return name, part, measurements.
+    """Fill one part of the cache whose manifest goes to a folder; return store, part and measurements.
 
     Arguments and errors are those of `extract_part`.
     """
