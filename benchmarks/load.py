@@ -177,10 +177,9 @@ def measure(folder: Path, samples: int, limit: int) -> dict[str, Facts]:
             facts["samples_per_second"] = read / ROW_BYTES / facts["seconds"]
         found[name] = facts
         rate = f"{facts['gigabytes_per_second']:8.3f} GB/s" if read else " " * 13
-        private, all_of_it = facts["peak_private_mebibytes"], facts["peak_resident_mebibytes"]
-        print(
-            f"{name:<12} {facts['seconds']:9.1f} s {rate} {private:8.0f} MiB private {all_of_it:8.0f} MiB resident"
-        )
+        private, resident_too = facts["peak_private_mebibytes"], facts["peak_resident_mebibytes"]
+        memory = f"{private:8.0f} MiB private {resident_too:8.0f} MiB resident"
+        print(f"{name:<12} {facts['seconds']:9.1f} s {rate} {memory}", flush=True)
         return facts
 
     store = Path(do("write", size, write_cache, folder, samples)["store"])

@@ -31,7 +31,7 @@ ON_SLURM = (
     *("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"),
     *("--set-threads", "extract_part=1"),
 )
-PATIENCE = 300
+PATIENCE = 900
 
 
 @dataclass(frozen=True)
@@ -265,6 +265,7 @@ def main() -> None:
     daemons = Path(sys.argv[1])
     folder, start = daemons / "proof", monotonic()
     folder.mkdir()
+    (ROOT / "resources").mkdir(exist_ok=True)
     Place(folder / "assets", SMOKE).run("assets", "--cores", "1")
     rows = prove_smoke(folder)
     reference = Place(folder / "reference", LONGER)
