@@ -8,7 +8,7 @@ reach its scheduler can run code on its workers: see docs/clusters.md.
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from filelock import FileLock
 from rich.progress import Progress
 
 from daam_bench.cache.extraction import ExtractionSpec, compute_part, sum_measurements, write_part
-from daam_bench.errors import CacheError, DaamBenchError, DataError
+from daam_bench.errors import CacheError, DaamBenchError, DataError, EncoderError
 
 if TYPE_CHECKING:
     from dask.distributed import Client
@@ -51,25 +51,35 @@ def extract_on(
 
     Raises:
         CacheError: if the scheduler cannot be reached, has no workers, or a task failed for good.
-        DataError: if a sample cannot be used and the configuration says to stop.
+        EncoderError, DataError: as `extract_part`.
     """
-    from dask.distributed import as_completed
-
     folder = output.parent.parent
     folder.mkdir(parents=True, exist_ok=True)
-    # Excludes a process that fills the same part without dask.
+    # Another caller waits here, and then finds the work done.
     with FileLock(folder / f".dask.{part[0]}-of-{part[1]}.lock"), _client(scheduler) as client:
         tasks = _deal(part, _workers(client, scheduler, spec.cache.format))
         arguments = (spec.model_dump_json(), str(Path.cwd()), str(samples), str(folder))
         futures = [client.submit(_fill, *arguments, task, pure=False) for task in tasks]
         bar = progress.add_task(f"{spec.dataset} x {spec.encoder_name} on {scheduler}", total=len(tasks))
+        found = _gather(client, scheduler, futures, lambda: progress.advance(bar))
+    measured = sum_measurements([facts["measurements"] for facts in found])
+    write_part(output, {"store": found[0]["store"], "part": list(part), "measurements": measured})
+
+
+def _gather(
+    client: "Client", scheduler: str, futures: list[Any], advance: Callable[[], None]
+) -> list[dict[str, Any]]:
+    from dask.distributed import CancelledError, as_completed
+
+    try:
         for future in as_completed(futures, loop=client.loop):  # type: ignore[no-untyped-call]
             if future.exception() is not None:
                 raise _reason(future.exception(), scheduler)
-            progress.advance(bar)
+            advance()
         found: list[dict[str, Any]] = client.gather(futures)  # type: ignore[no-untyped-call]
-    measured = sum_measurements([facts["measurements"] for facts in found])
-    write_part(output, {"store": found[0]["store"], "part": list(part), "measurements": measured})
+    except CancelledError as error:  # the scheduler is gone
+        raise _reason(error, scheduler) from None
+    return found
 
 
 def _deal(part: tuple[int, int], workers: int) -> list[tuple[int, int]]:
@@ -131,6 +141,7 @@ class TaskError(Exception):
 def _reason(error: BaseException | None, scheduler: str) -> DaamBenchError:
     if isinstance(error, TaskError):
         name, message = error.args
-        return DataError(message) if name == "DataError" else CacheError(message)
+        kinds = {kind.__name__: kind for kind in (DataError, EncoderError)}
+        return kinds.get(name, CacheError)(message)
     remedy = "See the logs of the workers; the next run goes on after the last committed chunk."
     return CacheError(f"a task failed ({error!r})", where=scheduler, remedy=remedy)

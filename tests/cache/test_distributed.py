@@ -25,7 +25,7 @@ SAMPLES_PER_GROUP = 13
 @pytest.fixture(scope="module")
 def cluster():
     with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0"
     ) as running:
         yield running
 
@@ -132,3 +132,13 @@ def test_no_scheduler_is_one_clear_message(job, address, tmp_path, monkeypatch):
     monkeypatch.setattr("daam_bench.cache.distributed.CONNECT_SECONDS", 0.3)
     with pytest.raises(CacheError, match="no dask scheduler answers.*dask scheduler"):
         extract_on(address, job[0], job[2], tmp_path / "c/parts/1.json", (1, 1), QUIET)
+
+
+def test_a_scheduler_without_workers_is_not_waited_for(job, tmp_path, monkeypatch):
+    monkeypatch.setattr("daam_bench.cache.distributed.CONNECT_SECONDS", 0.5)
+    quiet = {"processes": False, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    with (
+        LocalCluster(n_workers=0, **quiet) as empty,
+        pytest.raises(CacheError, match="a scheduler without workers"),
+    ):
+        extract_on(empty.scheduler_address, job[0], job[2], tmp_path / "c/parts/1.json", (1, 1), QUIET)
