@@ -22,11 +22,18 @@ QUIET = Progress(disable=True)
 SAMPLES_PER_GROUP = 13
 
 
+HERE = {"processes": True, "host": "127.0.0.1", "dashboard_address": ":0"}
+
+
 @pytest.fixture(scope="module")
 def cluster():
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-    ) as running:
+    with LocalCluster(n_workers=2, threads_per_worker=1, **HERE) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def empty_cluster():
+    with LocalCluster(n_workers=0, **HERE) as running:
         yield running
 
 
@@ -134,11 +141,7 @@ def test_no_scheduler_is_one_clear_message(job, address, tmp_path, monkeypatch):
         extract_on(address, job[0], job[2], tmp_path / "c/parts/1.json", (1, 1), QUIET)
 
 
-def test_a_scheduler_without_workers_is_not_waited_for(job, tmp_path, monkeypatch):
+def test_a_scheduler_without_workers_is_not_waited_for(job, empty_cluster, tmp_path, monkeypatch):
     monkeypatch.setattr("daam_bench.cache.distributed.CONNECT_SECONDS", 0.5)
-    quiet = {"processes": False, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
-    with (
-        LocalCluster(n_workers=0, **quiet) as empty,
-        pytest.raises(CacheError, match="a scheduler without workers"),
-    ):
-        extract_on(empty.scheduler_address, job[0], job[2], tmp_path / "c/parts/1.json", (1, 1), QUIET)
+    with pytest.raises(CacheError, match="a scheduler without workers"):
+        extract_on(empty_cluster.scheduler_address, job[0], job[2], tmp_path / "c/1.json", (1, 1), QUIET)
