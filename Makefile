@@ -8,7 +8,7 @@ CONSTRAINTS := $(shell command -v nvidia-smi >/dev/null 2>&1 || echo "-c constra
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check $(CONSTRAINTS) \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help tables figures report studies cache test lint benchmark-cache benchmark-train torture
+.PHONY: help tables figures report studies cache test lint benchmark-cache benchmark-train torture load clusters
 # Set-up writes into one .venv, and Snakemake holds one lock: never two at a time.
 .NOTPARALLEL:
 
@@ -55,6 +55,13 @@ TORTURE_SCALE ?= 1
 torture: .venv/.installed ## kills, damages, changes, bad inputs, faults, races; results/benchmarks/torture.json
 	$(BIN)/python -m benchmarks.torture --scale $(TORTURE_SCALE) $(TORTURE_OPTIONS)
 	$(BIN)/python benchmarks/reliability.py results/benchmarks/torture.json docs/reliability.md
+
+load: .venv/.installed ## a cache of up to 52 GB through every step in bounded memory (SIZE="--gib 10" for less)
+	$(BIN)/python benchmarks/load.py $(SIZE)
+
+clusters: .venv/.installed ## a real Slurm on this machine, and dask on it (root; apt: slurm-wlm munge)
+	@$(PIP_INSTALL) -e '.[slurm,distributed]'
+	bash .ci/slurm $(BIN)/python
 
 lint: .venv/.installed-dev ## style, types and workflow checks
 	$(BIN)/ruff check

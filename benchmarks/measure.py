@@ -30,7 +30,7 @@ def median_ratio(numerator: list[float], denominator: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
 
 
-def _resident(key: str) -> int:
+def resident(key: str) -> int:
     """Return resident memory in KiB from Linux: VmRSS now, VmHWM at its highest since the last reset."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return int(next(line for line in lines if line.startswith(key)).split()[1])
@@ -39,9 +39,9 @@ def _resident(key: str) -> int:
 def _peak(work: Callable[..., Callable[[], object]], arguments: tuple[Any, ...], pipe: Any) -> None:
     run = work(*arguments)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # loading may have peaked higher
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     run()
-    pipe.send((before, _resident("VmHWM")))
+    pipe.send((before, resident("VmHWM")))
 
 
 def peak_mebibytes(work: Callable[..., Callable[[], object]], *arguments: Any) -> float:

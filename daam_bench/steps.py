@@ -66,16 +66,24 @@ def extract_part_step(
     output: Path,
     spec: Spec,
     part: Annotated[str, typer.Option(help="number of this part and number of parts: 1-of-1")] = "1-of-1",
+    scheduler: Annotated[
+        str | None,
+        typer.Option(envvar="DAAM_BENCH_SCHEDULER", help="of a dask cluster: tcp://host:8786, or its file"),
+    ] = None,
     log: Log = None,
 ) -> None:
-    """Run an encoder over a part of a dataset and fill its cache."""
+    """Run an encoder over a part of a dataset and fill its cache, here or on the workers of dask."""
     import pandas as pd
 
+    from daam_bench.cache.distributed import extract_on
     from daam_bench.cache.extraction import ExtractionSpec, extract_part
 
     number, parts = (int(text) for text in part.split("-of-"))
-    with _logged(log), progress_bar("samples/s") as progress:
+    with _logged(log), progress_bar("samples/s" if scheduler is None else "parts/s") as progress:
         job = ExtractionSpec.model_validate_json(spec)
+        if scheduler:
+            extract_on(scheduler, job, samples, output, (number, parts), progress)
+            return
         extract_part(job, pd.read_parquet(samples), output, (number, parts), progress)
 
 

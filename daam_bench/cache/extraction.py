@@ -60,14 +60,27 @@ def extract_part(
         CacheError: if the store cannot be written.
         DataError: if a sample cannot be used and the configuration says to stop.
     """
+    write_part(output, compute_part(spec, samples, output.parent.parent, part, progress))
+
+
+def compute_part(
+    spec: ExtractionSpec, samples: pd.DataFrame, folder: Path, part: tuple[int, int], progress: Progress
+) -> dict[str, Any]:
+    """Fill one part of the cache whose manifest goes to a folder; return store, part and measurements.
+
+    Arguments and errors are those of `extract_part`.
+    """
     encoder = load_encoder(spec.encoder_name, spec.encoder, spec.short_clips)
     layout, identity = describe(spec, encoder, samples)
-    folder = _folder_of_store(spec, output.parent.parent)
-    with CacheWriter(folder, spec.cache.format, layout, identity, part) as writer:
+    with CacheWriter(_folder_of_store(spec, folder), spec.cache.format, layout, identity, part) as writer:
         measured = fill(writer, encoder, samples, spec, progress)
         if part[0] == 1:
             measured["batching_difference"] = batching_difference(encoder, samples, folder_of(samples))
-        facts = {"store": writer.path.name, "part": list(part), "measurements": measured}
+        return {"store": writer.path.name, "part": list(part), "measurements": measured}
+
+
+def write_part(output: Path, facts: dict[str, Any]) -> None:
+    """Write what `compute_part` returned, for `finish_cache`."""
     write_atomically(output, (json.dumps(facts, indent=1) + "\n").encode())
 
 
@@ -157,7 +170,7 @@ def finish_cache(spec: ExtractionSpec, samples: Path, outputs: Sequence[Path], m
     facts |= {
         "spec": spec.model_dump(mode="json"),
         "samples": str(samples),
-        "measurements": _summed([part["measurements"] for part in parts]),
+        "measurements": sum_measurements([part["measurements"] for part in parts]),
     }
     if is_remote(folder):
         # Beside the store too, so that it can be read and verified by its URL alone.
@@ -172,7 +185,7 @@ def _folder_of_store(spec: ExtractionSpec, beside: Path) -> Path:
     return place(f"{url.rstrip('/')}/{spec.dataset}/{spec.encoder_name}") if url else beside
 
 
-def _summed(parts: list[dict[str, Any]]) -> dict[str, Any]:
+def sum_measurements(parts: list[dict[str, Any]]) -> dict[str, Any]:
     """Add up what parts measured; they may have run at once, so their rates add up too."""
     summed: dict[str, Any] = {}
     for part in parts:

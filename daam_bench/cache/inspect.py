@@ -9,6 +9,8 @@ import numpy as np
 from daam_bench.cache.places import bytes_of
 from daam_bench.cache.reader import EmbeddingCache, open_cache
 
+_AT_ONCE = 2**20  # bytes
+
 
 def describe_cache(path: Path, rows: int = 5) -> dict[str, Any]:
     """Return what is in a cache, from what, how big, statistics of each layer, and the first rows.
@@ -44,15 +46,20 @@ def _layer_statistics(cache: EmbeddingCache) -> list[dict[str, float | int]]:
     count, total, squares, norms = 0, np.zeros(layers), np.zeros(layers), np.zeros(layers)
     least, most = np.full(layers, np.inf), np.full(layers, -np.inf)
     for _, block in cache.iter_chunks():
-        values = block[np.isfinite(block).all(axis=(1, 2))].astype(np.float64)
-        if not len(values):
-            continue
-        count += len(values)
-        total += values.sum(axis=(0, 2))
-        squares += (values**2).sum(axis=(0, 2))
-        norms += np.linalg.norm(values, axis=2).sum(axis=0)
-        least = np.minimum(least, values.min(axis=(0, 2)))
-        most = np.maximum(most, values.max(axis=(0, 2)))
+        # A few rows at a time stay in the processor's own memory.
+        for part in np.array_split(block, -(-block.nbytes // _AT_ONCE)):
+            values = part.astype(np.float64)
+            row_squares = np.einsum("rlf,rlf->rl", values, values)
+            finite = np.isfinite(row_squares).all(axis=1)
+            if not finite.any():
+                continue
+            values, row_squares = values[finite], row_squares[finite]
+            count += len(values)
+            total += values.sum(axis=(0, 2))
+            squares += row_squares.sum(axis=0)
+            norms += np.sqrt(row_squares).sum(axis=0)
+            least = np.minimum(least, values.min(axis=(0, 2)))
+            most = np.maximum(most, values.max(axis=(0, 2)))
     cells = max(1, count) * cache.layout.features
     means = total / cells
     return [

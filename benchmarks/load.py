@@ -1,0 +1,243 @@
+"""A cache of AG News size under a fixed limit of memory: make load.
+
+Writes a synthetic cache of 40 x 5120 values a sample in float16 (Llama-2-13B's shape; all 127,600 samples
+are 52 GB), then verifies it, takes its statistics, trains two variants for one epoch and writes the tables.
+Each step is a fresh process that the kernel holds to a limit of private memory (RLIMIT_DATA): one that
+loads the cache fails. Pages of mapped files, which the kernel takes back at need, are no private memory.
+
+The decoder has 2 channels here, the paper's has 512: what is tested is the way of 40 x 5120 values from the
+disk into a model, not the arithmetic of the convolutions, which is in proportion to the channels.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from measure import resident
+from rich.progress import Progress
+
+from daam_bench.analysis.tables import write_tables
+from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples
+from daam_bench.cache.inspect import describe_cache
+from daam_bench.cache.store import CacheLayout, rows_per_chunk
+from daam_bench.cache.verify import verify_cache
+from daam_bench.cache.writer import CacheWriter
+from daam_bench.config import FoldRule, Protocol, TrainingConfig
+from daam_bench.environment import describe_environment
+from daam_bench.training.bench import MEMORY
+from daam_bench.training.run import TrainingSpec, run_job
+
+AG_NEWS, TEST, LAYERS, FEATURES, CLASSES = 127_600, 7_600, 40, 5120, 4
+ROW_BYTES = LAYERS * FEATURES * 2
+CHUNK_MEBIBYTES = 32
+CHANNELS, BATCH = 2, 32
+SHUFFLE_MEBIBYTES = 256
+VARIANTS = ("majority", "daam_v1", "daam_v2")
+FLOOR, MARGIN, LIMIT = 10.0, 15.0, 4.0  # GiB: least cache, disk left to others, private memory of a step
+GIB = 2**30
+
+Facts = dict[str, Any]
+
+
+def write_cache(folder: Path, samples: int) -> Facts:
+    """Write the cache; layer 20 tells the class, so that there is something to learn."""
+    # As AG News: the last 7,600 of 127,600 are the test split.
+    training = samples - max(CLASSES, samples * TEST // AG_NEWS)
+    names = [str(row) for row in range(samples)]
+    layout = CacheLayout(
+        samples=samples,
+        layers=LAYERS,
+        features=FEATURES,
+        dtype="float16",
+        rows_per_chunk=rows_per_chunk(samples, LAYERS, FEATURES, "float16", CHUNK_MEBIBYTES),
+        sample_ids=names,
+        labels=[row % CLASSES for row in range(samples)],
+        splits=["train"] * training + ["validation"] * (samples - training),
+        groups=[""] * samples,
+        contents=names,
+        attributes={
+            "class_names": ["world", "sports", "business", "technology"],
+            "dataset_title": "synthetic",
+        },
+    )
+    identity = CacheIdentity(
+        schema_version=SCHEMA_VERSION,
+        dataset="synthetic",
+        encoder={"weights": "none"},
+        stored_dtype="float16",
+        samples=digest_of_samples(layout),
+    )
+    generator = np.random.default_rng(0)
+    noise = generator.normal(size=(layout.rows_per_chunk, LAYERS, FEATURES)).astype("float16")
+    signal = generator.normal(size=(CLASSES, FEATURES)).astype("float16")
+    with CacheWriter(folder, "zarr", layout, identity) as writer:
+        for index in writer.missing_chunks():
+            rows = np.arange(samples)[layout.rows_of(index)]
+            # Other features in every chunk, without drawing 25 billion numbers.
+            block = np.roll(noise[: len(rows)], index, axis=2)
+            block[:, LAYERS // 2] += signal[rows % CLASSES]
+            writer.write_chunk(index, block, [1] * len(rows), {})
+        writer.finish()
+    return {"store": str(writer.path), "chunks": layout.chunks}
+
+
+def verify(store: Path) -> Facts:
+    found = verify_cache(store)
+    assert found.ok, found
+    return {"bad_chunks": len(found.bad_chunks)}
+
+
+def statistics(store: Path) -> Facts:
+    layers = describe_cache(store)["layer_statistics"]
+    return {"layers": len(layers), "standard_deviation_of_layer_21": layers[20]["standard_deviation"]}
+
+
+def train(store: Path, variant: str, folder: Path) -> Facts:
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    spec = TrainingSpec(
+        dataset="synthetic",
+        encoder="llama-2-13b-shaped",
+        variant=variant,
+        seeds=[0],
+        folds=FoldRule(rule="split_column"),
+        training=TrainingConfig(
+            epochs=1,
+            batch_size=BATCH,
+            learning_rate=1e-3,
+            decoder_channels=CHANNELS,
+            shuffle_mebibytes=SHUFFLE_MEBIBYTES,
+        ),
+        protocol=Protocol.model_validate("paper"),
+    )
+    run_job(spec, store, folder / variant, Progress(disable=True))
+    record = json.loads(next((folder / variant).glob("fold*_seed*.json")).read_bytes())
+    return {"score": record["score"], "samples": record["train_samples"] + record["validation_samples"]}
+
+
+def tables(folder: Path) -> Facts:
+    write_tables([folder / variant for variant in VARIANTS], folder / "tables")
+    return {"tables": len(list((folder / "tables").glob("*.csv")))}
+
+
+def _child(step: Callable[..., Facts], arguments: tuple[Any, ...], limit: int, pipe: Connection) -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    peak, done = [0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            peak[0] = max(peak[0], resident("RssAnon"))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    start = perf_counter()
+    facts = step(*arguments)
+    seconds = perf_counter() - start
+    done.set()
+    watcher.join()
+    memory = {"peak_private_mebibytes": peak[0] / 1024, "peak_resident_mebibytes": resident("VmHWM") / 1024}
+    pipe.send({"seconds": seconds, **memory, **facts})
+
+
+def limited(limit: int, step: Callable[..., Facts], *arguments: Any) -> Facts:
+    """Do a step in a fresh process with a limit of private memory; return its facts, time and memory."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(step, arguments, limit, there))
+    process.start()
+    there.close()
+    try:
+        facts: Facts = here.recv()
+    except EOFError:
+        process.join()
+        raise SystemExit(f"{step.__name__} failed (exit code {process.exitcode})") from None
+    process.join()
+    return facts
+
+
+def measure(folder: Path, samples: int, limit: int) -> dict[str, Facts]:
+    size = samples * ROW_BYTES
+    found: dict[str, Facts] = {}
+
+    def do(name: str, read: int, step: Callable[..., Facts], *arguments: Any) -> Facts:
+        facts = limited(limit, step, *arguments)
+        if read:
+            facts["gigabytes_per_second"] = read / facts["seconds"] / 1e9
+            facts["samples_per_second"] = read / ROW_BYTES / facts["seconds"]
+        found[name] = facts
+        rate = f"{facts['gigabytes_per_second']:8.3f} GB/s" if read else " " * 13
+        private, resident_too = facts["peak_private_mebibytes"], facts["peak_resident_mebibytes"]
+        memory = f"{private:8.0f} MiB private {resident_too:8.0f} MiB resident"
+        print(f"{name:<12} {facts['seconds']:9.1f} s {rate} {memory}", flush=True)
+        return facts
+
+    store = Path(do("write", size, write_cache, folder, samples)["store"])
+    do("verify", size, verify, store)
+    do("statistics", size, statistics, store)
+    for variant in VARIANTS:
+        # One epoch, then the validation split and the mean density: most of it is read once.
+        do(variant, 0 if variant == "majority" else size, train, store, variant, folder)
+    do("tables", 0, tables, folder)
+    return found
+
+
+def samples_for(gibibytes: float | None, folder: Path) -> int:
+    """Return how many samples fit: all of AG News, or what the disk allows, or what is asked for."""
+    free = shutil.disk_usage(folder).free / GIB
+    size = min(AG_NEWS * ROW_BYTES / GIB, free - MARGIN) if gibibytes is None else gibibytes
+    if gibibytes is None and size < FLOOR:
+        raise SystemExit(f"{folder}: {free:.0f} GiB free; {FLOOR + MARGIN:.0f} are needed, or name --gib")
+    if size > free - 1:
+        raise SystemExit(f"{folder}: {free:.0f} GiB free, {size:.0f} asked for")
+    return min(AG_NEWS, int(size * GIB) // ROW_BYTES)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--gib", type=float, help="size of the cache (default: what the disk allows)")
+    parser.add_argument("--limit", type=float, default=LIMIT, help="GiB of private memory of a step")
+    parser.add_argument("--folder", type=Path, default=Path("results"), help="for the cache meanwhile")
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    samples = samples_for(given.gib, given.folder)
+    size = samples * ROW_BYTES
+    # Training keeps what fits into this; here nothing does.
+    os.environ[MEMORY] = "0"
+    print(
+        f"{samples:,} of AG News' {AG_NEWS:,} samples x {LAYERS} x {FEATURES}, float16: {size / 1e9:.1f} GB"
+    )
+    print(f"every step is held to {given.limit:g} GiB of private memory")
+    with tempfile.TemporaryDirectory(dir=given.folder, prefix="load-") as folder:
+        steps = measure(Path(folder), samples, int(given.limit * GIB))
+    highest = max(facts["peak_private_mebibytes"] for facts in steps.values())
+    result = {
+        "cache_bytes": size,
+        "samples": samples,
+        "samples_of_ag_news": AG_NEWS,
+        "limit_gibibytes": given.limit,
+        "peak_private_memory_over_cache": highest * 2**20 / size,
+        "decoder_channels": CHANNELS,
+        "steps": steps,
+        "environment": describe_environment("cpu", len(os.sched_getaffinity(0))),
+    }
+    path = Path("results/benchmarks/load.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"highest private memory {highest:.0f} MiB, the cache {size / 2**20:.0f} MiB; written to {path}")
+
+
+if __name__ == "__main__":
+    main()
