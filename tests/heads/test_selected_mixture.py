@@ -9,7 +9,8 @@ from torch import Tensor
 
 from daam_bench.config import Protocol, TrainingConfig
 from daam_bench.heads import SelectedMixtureOfDensities, build_model, parameter_counts
-from daam_bench.training.loop import Split, train_replica
+from daam_bench.training.replica import Split
+from daam_bench.training.together import train_replica
 
 CORRECTED = Protocol.model_validate("corrected")
 
