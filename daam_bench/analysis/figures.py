@@ -84,7 +84,7 @@ def plot_layer_contribution(contributions: Map, title: str) -> Figure:
     axes.axhline(100 / layers, color=_ORANGE, linewidth=1, linestyle="--", label="equal shares")
     axes.set(xlabel="layer (1 = first)", ylabel="share of the density (%)", title=title)
     axes.xaxis.set_major_locator(MaxNLocator(min(layers, 20), integer=True, min_n_ticks=1))
-    axes.legend(loc="lower right", framealpha=1)
+    figure.legend(loc="outside lower center", frameon=False)
     return figure
 
 

@@ -25,10 +25,11 @@ _TEXTS = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as a data address, with what it shows."""
+    """A picture as a data address, with what it shows; `variant` is empty where it shows all."""
 
     data: str
     text: str
+    variant: str = ""
 
 
 def pictures_of(dataset: str, encoder: str, figures: Path, records: Sequence[RunRecord]) -> list[Picture]:
@@ -37,15 +38,15 @@ def pictures_of(dataset: str, encoder: str, figures: Path, records: Sequence[Run
     wanted = [(kind, f"{kind}_{dataset}_{encoder}", "") for kind in CACHE_FIGURES]
     wanted += [(kind, f"{kind}_{dataset}_{encoder}_{v}", v) for v in variants for kind in DENSITY_FIGURES]
     return [
-        picture_of(file, _TEXTS[kind].format(title_of(variant)))
+        picture_of(file, _TEXTS[kind].format(title_of(variant)), variant)
         for kind, stem, variant in wanted
         if (file := figures / f"{stem}.png").exists()
     ]
 
 
-def picture_of(file: Path, text: str) -> Picture:
+def picture_of(file: Path, text: str, variant: str = "") -> Picture:
     """Return a PNG as a data address."""
-    return Picture(f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}", text)
+    return Picture(f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}", text, variant)
 
 
 def curve_of(file: Path) -> Picture:
