@@ -49,10 +49,7 @@ def test_what_users_wrote_is_escaped(page):
 
 def test_summary_counts_variants_above_the_baselines(page):
     assert "highest mean accuracy 65.0 % (MHA)" in page
-    assert (
-        "Variants of 2 whose paired gain has its whole 95 % interval above 0: 0 over the majority"
-        in page
-    )
+    assert "Variants of 2 whose paired gain has its whole 95 % interval above 0: 0 over the majority" in page
 
 
 def test_provenance_is_there(page):
