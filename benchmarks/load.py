@@ -5,7 +5,7 @@ are 52 GB), then verifies it, takes its statistics, trains two variants for one 
 Each step is a fresh process that the kernel holds to a limit of private memory (RLIMIT_DATA): one that
 loads the cache fails. Pages of mapped files, which the kernel takes back at need, are no private memory.
 
-The decoder has 2 channels here, the paper's has 512: what is tested is the way of 40 x 5120 values from the
+The decoder has 8 channels here, the paper's has 512: what is tested is the way of 40 x 5120 values from the
 disk into a model, not the arithmetic of the convolutions, which is in proportion to the channels.
 """
 
@@ -42,7 +42,7 @@ from daam_bench.training.run import TrainingSpec, run_job
 AG_NEWS, TEST, LAYERS, FEATURES, CLASSES = 127_600, 7_600, 40, 5120, 4
 ROW_BYTES = LAYERS * FEATURES * 2
 CHUNK_MEBIBYTES = 32
-CHANNELS, BATCH = 2, 32
+CHANNELS, BATCH = 8, 32
 SHUFFLE_MEBIBYTES = 256
 VARIANTS = ("majority", "daam_v1", "daam_v2")
 FLOOR, MARGIN, LIMIT = 10.0, 15.0, 4.0  # GiB: least cache, disk left to others, private memory of a step
