@@ -85,7 +85,8 @@ def test_each_is_a_row_and_the_bad_file_is_reported(folder):
     assert images.path.suffix == ".h5"
     assert list(images.quarantined) == ["low/broken.png"]
     page = (folder / "results/report.html").read_text()
-    assert "low/broken.png: image cannot be read" in page
+    assert "low/broken.png" in page
+    assert "image cannot be read" in page
     records = folder / "results/runs/images/dinov2/daam_v2"
     sizes = [json.loads((records / f"fold{f}_seed0.json").read_text())["validation_samples"] for f in (0, 1)]
     assert sum(sizes) == 16
