@@ -26,9 +26,9 @@ def test_an_own_module_is_a_row_with_a_heatmap(folder, monkeypatch):
     again = subprocess.run([str(BIN / "daam-bench"), *number], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert "the same" in again.stdout
-    assert "Nothing to be done" in run(folder, "tables", "-n").stdout
+    assert "Nothing to be done" in run(folder, "report", "-n").stdout
     module = folder / "my_gate.py"
     module.write_text(module.read_text().replace("torch.zeros(layers", "torch.ones(layers"))
-    dry = run(folder, "tables", "-n").stdout
+    dry = run(folder, "report", "-n").stdout
     assert "train_variant" in dry
     assert "extract_part" not in dry
