@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "daam_bench"
 FLOW = (
     ("",),
     ("errors",),
-    ("records", "fingerprint", "environment", "assets", "locks"),
+    ("records", "fingerprint", "environment", "assets", "locks", "allocator"),
     ("contents",),
     ("config",),
     ("datasets", "encoders", "heads"),

@@ -10,8 +10,8 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
+from daam_bench.allocator import keep_memory_flat
 from daam_bench.config import EncoderConfig, ShortClips
-from daam_bench.encoders.memory import keep_memory_flat
 from daam_bench.errors import ConfigError, unknown_name
 
 _MODALITIES = {

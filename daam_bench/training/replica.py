@@ -11,6 +11,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from daam_bench.config import Protocol, TrainingConfig
+from daam_bench.heads.decoder import ConvolutionalDecoder
 from daam_bench.heads.model import AttentionClassifier
 from daam_bench.records import EpochRecord
 from daam_bench.training.folds import Rows
@@ -67,6 +68,8 @@ class Replica:
         layers: Sequence[int] | None = None,
     ) -> None:
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if isinstance(model.decoder, ConvolutionalDecoder):
+            model.decoder.gathers = next(model.parameters()).device.type == "cpu"
         self.labels, self.split, self.training, self.protocol = labels, split, training, protocol
         self.layers = layers
         self.optimizer = build_optimizer(model, training, protocol, lora_plus)

@@ -12,6 +12,7 @@ import torch
 from filelock import FileLock
 from rich.progress import Progress
 
+from daam_bench.allocator import keep_freed_memory
 from daam_bench.cache.reader import EmbeddingCache
 from daam_bench.environment import describe_environment
 from daam_bench.errors import ConfigError, RecordError
@@ -67,6 +68,7 @@ def run_job(
         DataError: if the folds cannot be dealt.
         ConfigError: if there is no such fold.
     """
+    keep_freed_memory()
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         bench = open_bench(cache_path, spec.folds, spec.training.shuffle_bytes)

@@ -5,7 +5,7 @@ from pkgutil import iter_modules
 import numpy as np
 import pandas as pd
 import pytest
-from analysis.conftest import make_record
+from analysis.conftest import make_record, write_predictions
 from scipy import stats
 
 from daam_bench.analysis import tables
@@ -196,3 +196,25 @@ def test_entropies_by_hand(folders):
     shares = row[["mean_share", "low_share", "high_share"]].tolist()
     assert shares == pytest.approx([0.5, 0.45, 0.55])
     assert frame["maximum_nats"].isna()["gaussian"]
+
+
+def test_every_table_marks_results_whose_epoch_was_chosen_on_what_scores_them(folders, tmp_path):
+    released = {"protocol": {"name": "released", "select": "best_validation"}}
+    chosen = tmp_path / "chosen"
+    places = [(fold, seed) for fold in (0, 1) for seed in (0, 1)]
+    records = [make_record("gqa", *place, 0.5, **released) for place in places]
+    for record in records:
+        write_predictions(chosen, record)
+        write_record(chosen, record)
+    write_finished(chosen, records)
+    write_tables([*folders, chosen], tmp_path / "tables")
+    write_tables(folders, tmp_path / "without")
+    for name in ("accuracy_summary", "accuracy_per_fold", "comparisons", "parameter_counts"):
+        text = (tmp_path / f"tables/{name}.md").read_text()
+        assert "optimistic: the samples that score the model chose its epoch" in text
+        assert "GQA*" in text
+        assert "MHA*" not in text
+        frame = pd.read_csv(tmp_path / f"tables/{name}.csv")
+        assert frame.groupby("variant")["optimistic"].first().to_dict()["gqa"]
+        assert not frame[frame["variant"] != "gqa"]["optimistic"].any()
+        assert "optimistic:" not in (tmp_path / f"without/{name}.md").read_text()

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from daam_bench.analysis.aggregate import title_of
+from daam_bench.analysis.marks import MARK
 from daam_bench.analysis.tables.base import Results, Table
 from daam_bench.records import FINISHED, RunRecord
 
@@ -93,7 +94,7 @@ def linked_grid(table: Table, frame: pd.DataFrame, links: Links) -> Grid:
     A number that is a mean leads to the list of finished records of its variant; one of a single run, or the
     small numbers behind a mean over a few, to the record of that run.
     """
-    shown = table.readable(frame)
+    shown = table.shown(frame, links.results)
     behind = table.cell_runs(frame, links.results) if table.cell_runs else {}
     headings = [str(heading) for heading in shown.columns]
     rows = []
@@ -106,7 +107,9 @@ def linked_grid(table: Table, frame: pd.DataFrame, links: Links) -> Grid:
         ]
         if "against" in frame:
             other = str(frame.loc[index, "against"])
-            row[headings.index("Against")] = Cell(title_of(other), links.of_variant(dataset, encoder, other))
+            row[headings.index("Against")] = Cell(
+                row[headings.index("Against")].text, links.of_variant(dataset, encoder, other)
+            )
         rows.append(row)
     return _grouped(headings, rows)
 
@@ -151,7 +154,9 @@ def every_run(links: Links) -> Grid:
     headings = ["Dataset", "Encoder", "Variant", "Fold", "Seed", "Metric", "Score (%)"]
     rows = []
     for r in links.results.records:
-        names: list[Hashable] = [r.dataset, r.encoder, title_of(r.variant), r.fold_name, r.seed, r.metric]
+        optimistic = (r.dataset, r.encoder, r.variant) in links.results.optimistic
+        title = title_of(r.variant) + (MARK if optimistic else "")
+        names: list[Hashable] = [r.dataset, r.encoder, title, r.fold_name, r.seed, r.metric]
         score = Cell(f"{100 * r.score:.1f}", links.of_run(r))
         rows.append([*(Cell(str(name)) for name in names), score])
     return _grouped(headings, rows)

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from daam_bench.analysis.marks import caption_with_note
 from daam_bench.analysis.report.cost import cost_frame, rate_frame
 from daam_bench.analysis.report.grid import Links, Section, every_run, linked_grid, plain_grid, relative
 from daam_bench.analysis.report.pictures import curve_of, pictures_of
@@ -91,7 +92,8 @@ def _sections(names: Sequence[str], frames: Mapping[str, pd.DataFrame], links: L
     for name in names:
         table = find_table(name)
         if len(frames[name]):
-            found.append(Section(table.title, table.caption, linked_grid(table, frames[name], links)))
+            caption = caption_with_note(table.caption, table.shown(frames[name], links.results))
+            found.append(Section(table.title, caption, linked_grid(table, frames[name], links)))
     return found
 
 

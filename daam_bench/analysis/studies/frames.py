@@ -10,10 +10,6 @@ from daam_bench.analysis.significance import compare_pairs, paired_units, resamp
 from daam_bench.records import RunRecord
 from daam_bench.studies.names import StudyName
 
-OPTIMISTIC = "best_validation"
-MARK = "*"
-NOTE = f"{MARK} optimistic: the samples that score the model chose its epoch."
-
 
 def run_frame(folders: Sequence[Path]) -> pd.DataFrame:
     """Return one row a trained replica: `replica_frame` with `select` and `layers` of its record."""

@@ -7,10 +7,8 @@ from typing import Any
 import pandas as pd
 
 from daam_bench.analysis.aggregate import CACHE, score_interval
+from daam_bench.analysis.marks import MARK, NOTE, OPTIMISTIC
 from daam_bench.analysis.studies.frames import (
-    MARK,
-    NOTE,
-    OPTIMISTIC,
     effect_cells,
     paired_effect,
     run_frame,

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from daam_bench.analysis.aggregate import CACHE, read_all
-from daam_bench.analysis.studies.frames import MARK, effect_cells, paired_effect, with_titles
+from daam_bench.analysis.marks import MARK
+from daam_bench.analysis.studies.frames import effect_cells, paired_effect, with_titles
 from daam_bench.records import EpochRecord, RunRecord
 
 CAPTION = (

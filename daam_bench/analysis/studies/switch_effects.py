@@ -8,10 +8,8 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from daam_bench.analysis.aggregate import CACHE, title_of
+from daam_bench.analysis.marks import MARK, NOTE, OPTIMISTIC
 from daam_bench.analysis.studies.frames import (
-    MARK,
-    NOTE,
-    OPTIMISTIC,
     effect_cells,
     paired_effect,
     run_frame,

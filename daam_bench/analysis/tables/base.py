@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from daam_bench.analysis.aggregate import read_all, replica_frame
+from daam_bench.analysis.marks import Place, add_optimistic, mark_optimistic, optimistic_places
 from daam_bench.records import RunRecord
 
 
@@ -33,6 +34,11 @@ class Results:
     def records(self) -> list[RunRecord]:
         """Every replica: caches by name, variants in the order of the presets."""
         return read_all(self.folders)
+
+    @cached_property
+    def optimistic(self) -> set[Place]:
+        """Dataset, encoder and variant of results whose epoch was chosen on their validation samples."""
+        return optimistic_places(self.records)
 
     @cached_property
     def replicas(self) -> pd.DataFrame:
@@ -62,3 +68,11 @@ class Table:
     frame: Callable[[Results], pd.DataFrame]
     readable: Callable[[pd.DataFrame], pd.DataFrame]
     cell_runs: Callable[[pd.DataFrame, Results], CellRuns] | None = None
+
+    def values(self, results: Results) -> pd.DataFrame:
+        """Return the frame, with the column `optimistic` where its rows are of variants."""
+        return add_optimistic(self.frame(results), results.optimistic)
+
+    def shown(self, frame: pd.DataFrame, results: Results) -> pd.DataFrame:
+        """Return the readable form; variants with optimistic results have a mark."""
+        return mark_optimistic(self.readable(frame), frame, results.optimistic)

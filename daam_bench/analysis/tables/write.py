@@ -6,6 +6,7 @@ from pkgutil import resolve_name
 
 import pandas as pd
 
+from daam_bench.analysis.marks import caption_with_note
 from daam_bench.analysis.names import TABLES
 from daam_bench.analysis.tables.base import Results, Table
 from daam_bench.records import write_atomically
@@ -23,8 +24,7 @@ def make_tables(folders: Sequence[Path]) -> dict[str, pd.DataFrame]:
     Raises:
         RecordError: if a record or its predictions are missing or damaged.
     """
-    results = Results(folders)
-    return {name: find_table(name).frame(results) for name in TABLES}
+    return _frames(Results(folders))
 
 
 def write_tables(folders: Sequence[Path], out: Path) -> list[Path]:
@@ -33,11 +33,16 @@ def write_tables(folders: Sequence[Path], out: Path) -> list[Path]:
     Raises:
         RecordError: if a record or its predictions are missing or damaged.
     """
-    paths = []
-    for name, frame in make_tables(folders).items():
+    paths, results = [], Results(folders)
+    for name, frame in _frames(results).items():
         table = find_table(name)
-        paths += write_table(out, name, frame, table.readable(frame), table.caption)
+        shown = table.shown(frame, results)
+        paths += write_table(out, name, frame, shown, caption_with_note(table.caption, shown))
     return paths
+
+
+def _frames(results: Results) -> dict[str, pd.DataFrame]:
+    return {name: find_table(name).values(results) for name in TABLES}
 
 
 def write_table(out: Path, name: str, frame: pd.DataFrame, shown: pd.DataFrame, caption: str) -> list[Path]:
