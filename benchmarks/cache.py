@@ -34,6 +34,7 @@ RESOURCES = Path("resources")
 SCRATCH = Path("results")
 SAMPLES = 3072
 NAIVE_BATCH, TRAINING_BATCH = 16, 32
+CLOSE_ROUNDS = 15
 POSITIONS = 2048
 READ_SAMPLES, LAYERS, FEATURES = 24_000, 24, 1024
 NAIVE_READS = 100
@@ -99,9 +100,13 @@ def measure_extraction() -> tuple[dict[str, float], dict[str, Any]]:
     samples = vader(SAMPLES)
     inputs = encoder.prepare(samples, Path()).inputs
     longest = max(map(len, inputs))
+    # What differs by a few percent takes more rounds, close to each other.
+    close = interleave(
+        {"bare": lambda: bare_forwards(encoder, inputs), "extraction": lambda: extract(encoder, samples)},
+        rounds=CLOSE_ROUNDS,
+    )
     seconds = interleave(
         {
-            "bare": lambda: bare_forwards(encoder, inputs),
             "extraction": lambda: extract(encoder, samples),
             "naive": lambda: naive(encoder, inputs, NAIVE_BATCH, longest),
             "naive_per_batch": lambda: naive(encoder, inputs, NAIVE_BATCH),
@@ -110,7 +115,7 @@ def measure_extraction() -> tuple[dict[str, float], dict[str, Any]]:
     )
     stored, unpooled = extract(encoder, samples), naive(encoder, inputs, NAIVE_BATCH, longest)
     ratios = {
-        "extraction_over_bare_forward": median_ratio(seconds["bare"], seconds["extraction"]),
+        "extraction_over_bare_forward": median_ratio(close["bare"], close["extraction"]),
         "speedup_over_naive_extraction": median_ratio(seconds["naive"], seconds["extraction"]),
         "speedup_over_naive_padded_per_batch": median_ratio(
             seconds["naive_per_batch"], seconds["extraction"]
@@ -118,7 +123,13 @@ def measure_extraction() -> tuple[dict[str, float], dict[str, Any]]:
         "speedup_over_one_by_one": median_ratio(seconds["one_by_one"], seconds["extraction"]),
         "bytes_saved_over_unpooled": unpooled / stored,
     }
-    raw = {"seconds": seconds, "samples": SAMPLES, "bytes_stored": stored, "bytes_unpooled": unpooled}
+    raw = {
+        "seconds": seconds,
+        "seconds_close": close,
+        "samples": SAMPLES,
+        "bytes_stored": stored,
+        "bytes_unpooled": unpooled,
+    }
     return ratios, raw
 
 

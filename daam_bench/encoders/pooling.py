@@ -16,7 +16,7 @@ def masked_mean(
     weights = weights / weights.sum(dim=1, keepdim=True)
     # One pass over the states: a product reads them once and copies nothing.
     pooled = torch.bmm(weights.unsqueeze(1), states.float()).squeeze(1)
-    if bool(torch.isfinite(pooled).all()):
+    if bool(torch.isfinite(pooled.sum())):
         return pooled
     # A padded position may hold NaN (fully masked attention rows), which zero weight alone would keep.
     kept = states.float().masked_fill(~mask.unsqueeze(-1), 0.0)
