@@ -15,13 +15,12 @@ import torch
 import zarr
 from measure import interleave, median_ratio, peak_mebibytes, write_results
 from rich.progress import Progress
+from synthetic import write_synthetic_cache
 from torch.nn.functional import pad
 
 from daam_bench.cache.batches import batches_by_length
 from daam_bench.cache.extraction import ExtractionSpec, describe, fill
-from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples
 from daam_bench.cache.reader import EmbeddingCache, open_cache
-from daam_bench.cache.store import CacheLayout, rows_per_chunk
 from daam_bench.cache.stream import RowReader, shuffled_batches
 from daam_bench.cache.writer import CacheWriter
 from daam_bench.config import CacheConfig, DatasetConfig, EncoderConfig
@@ -168,27 +167,10 @@ def measure_memory() -> tuple[dict[str, float], dict[str, Any]]:
 
 def synthetic_cache(folder: Path) -> EmbeddingCache:
     """Write a cache whose samples are sorted by label, the worst case for a shuffle."""
-    names = [str(row) for row in range(READ_SAMPLES)]
     labels = [row * 10 // READ_SAMPLES for row in range(READ_SAMPLES)]
-    rows = rows_per_chunk(READ_SAMPLES, LAYERS, FEATURES, "float16", 16)
-    columns = {"splits": [""] * READ_SAMPLES, "groups": [""] * READ_SAMPLES, "contents": names}
-    attributes = {"class_names": [str(label) for label in range(10)]}
-    shape = (READ_SAMPLES, LAYERS, FEATURES, "float16", rows, names, labels)
-    layout = CacheLayout(*shape, **columns, attributes=attributes)
-    identity = CacheIdentity(
-        schema_version=SCHEMA_VERSION,
-        dataset="synthetic",
-        encoder={"weights": "none"},
-        stored_dtype="float16",
-        samples=digest_of_samples(layout),
-    )
-    block = np.random.default_rng(0).normal(size=(rows, LAYERS, FEATURES)).astype("float16")
-    with CacheWriter(folder, "zarr", layout, identity) as writer:
-        for index in writer.missing_chunks():
-            part = block[: layout.rows_of(index).stop - layout.rows_of(index).start]
-            writer.write_chunk(index, part + np.float16(index % 7), [1] * len(part), {})
-        writer.finish()
-    return open_cache(writer.path)
+    shape = (READ_SAMPLES, LAYERS, FEATURES)
+    store = write_synthetic_cache(folder, shape, labels, change=lambda b, _, i: b + np.float16(i % 7))
+    return open_cache(store)
 
 
 def entropy(labels: np.ndarray) -> float:

@@ -27,13 +27,12 @@ import numpy as np
 import torch
 from measure import resident
 from rich.progress import Progress
+from synthetic import Values, write_synthetic_cache
 
 from daam_bench.analysis.tables import write_tables
-from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples
 from daam_bench.cache.inspect import describe_cache
-from daam_bench.cache.store import CacheLayout, rows_per_chunk
+from daam_bench.cache.reader import open_cache
 from daam_bench.cache.verify import verify_cache
-from daam_bench.cache.writer import CacheWriter
 from daam_bench.config import FoldRule, Protocol, TrainingConfig
 from daam_bench.environment import describe_environment
 from daam_bench.training.bench import MEMORY
@@ -55,42 +54,27 @@ def write_cache(folder: Path, samples: int) -> Facts:
     """Write the cache; layer 20 tells the class, so that there is something to learn."""
     # As AG News: the last 7,600 of 127,600 are the test split.
     training = samples - max(CLASSES, samples * TEST // AG_NEWS)
-    names = [str(row) for row in range(samples)]
-    layout = CacheLayout(
-        samples=samples,
-        layers=LAYERS,
-        features=FEATURES,
-        dtype="float16",
-        rows_per_chunk=rows_per_chunk(samples, LAYERS, FEATURES, "float16", CHUNK_MEBIBYTES),
-        sample_ids=names,
-        labels=[row % CLASSES for row in range(samples)],
+    signal = np.random.default_rng(1).normal(size=(CLASSES, FEATURES)).astype("float16")
+
+    def change(noise: Values, rows: Any, index: int) -> Values:
+        # Other features in every chunk, without drawing 25 billion numbers.
+        block = np.roll(noise, index, axis=2)
+        block[:, LAYERS // 2] += signal[rows % CLASSES]
+        return block
+
+    store = write_synthetic_cache(
+        folder,
+        (samples, LAYERS, FEATURES),
+        [row % CLASSES for row in range(samples)],
+        chunk_mebibytes=CHUNK_MEBIBYTES,
         splits=["train"] * training + ["validation"] * (samples - training),
-        groups=[""] * samples,
-        contents=names,
         attributes={
             "class_names": ["world", "sports", "business", "technology"],
             "dataset_title": "synthetic",
         },
+        change=change,
     )
-    identity = CacheIdentity(
-        schema_version=SCHEMA_VERSION,
-        dataset="synthetic",
-        encoder={"weights": "none"},
-        stored_dtype="float16",
-        samples=digest_of_samples(layout),
-    )
-    generator = np.random.default_rng(0)
-    noise = generator.normal(size=(layout.rows_per_chunk, LAYERS, FEATURES)).astype("float16")
-    signal = generator.normal(size=(CLASSES, FEATURES)).astype("float16")
-    with CacheWriter(folder, "zarr", layout, identity) as writer:
-        for index in writer.missing_chunks():
-            rows = np.arange(samples)[layout.rows_of(index)]
-            # Other features in every chunk, without drawing 25 billion numbers.
-            block = np.roll(noise[: len(rows)], index, axis=2)
-            block[:, LAYERS // 2] += signal[rows % CLASSES]
-            writer.write_chunk(index, block, [1] * len(rows), {})
-        writer.finish()
-    return {"store": str(writer.path), "chunks": layout.chunks}
+    return {"store": str(store), "chunks": open_cache(store).layout.chunks}
 
 
 def verify(store: Path) -> Facts:

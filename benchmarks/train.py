@@ -21,15 +21,13 @@ import numpy as np
 import torch
 import yaml
 from measure import interleave, median_ratio, peak_mebibytes, write_results
+from synthetic import write_synthetic_cache
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 from daam_bench.allocator import keep_freed_memory
-from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples
 from daam_bench.cache.reader import open_cache
-from daam_bench.cache.store import CacheLayout, rows_per_chunk
 from daam_bench.cache.stream import RowReader
-from daam_bench.cache.writer import CacheWriter
 from daam_bench.config import Protocol, TrainingConfig
 from daam_bench.heads import build_model
 from daam_bench.training.replica import Replica, Split
@@ -121,36 +119,8 @@ def measure_speed() -> tuple[dict[str, float], dict[str, Any]]:
 
 
 def synthetic_cache(folder: Path, samples: int) -> Path:
-    rows = rows_per_chunk(samples, LAYERS, FEATURES, "float16", 16)
-    names = [str(row) for row in range(samples)]
-    layout = CacheLayout(
-        samples=samples,
-        layers=LAYERS,
-        features=FEATURES,
-        dtype="float16",
-        rows_per_chunk=rows,
-        sample_ids=names,
-        labels=[row % CLASSES for row in range(samples)],
-        splits=["train"] * samples,
-        groups=[""] * samples,
-        contents=names,
-        attributes={"class_names": [str(label) for label in range(CLASSES)]},
-    )
-    identity = CacheIdentity(
-        schema_version=SCHEMA_VERSION,
-        dataset="synthetic",
-        encoder={"weights": "none"},
-        stored_dtype="float16",
-        samples=digest_of_samples(layout),
-    )
-    block = np.random.default_rng(0).normal(size=(rows, LAYERS, FEATURES)).astype("float16")
-    with CacheWriter(folder, "zarr", layout, identity) as writer:
-        for index in writer.missing_chunks():
-            part = layout.rows_of(index)
-            count = part.stop - part.start
-            writer.write_chunk(index, block[:count], [1] * count, {})
-        writer.finish()
-    return writer.path
+    labels = [row % CLASSES for row in range(samples)]
+    return write_synthetic_cache(folder, (samples, LAYERS, FEATURES), labels, splits=["train"] * samples)
 
 
 def streaming_source(path: str, samples: int, buffer_bytes: int) -> StreamingSource:
