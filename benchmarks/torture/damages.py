@@ -243,7 +243,7 @@ def mend(world: World, folder: Path, kind: str, expected: dict[str, bytes]) -> t
     from daam_bench.cache.repair import repair_cache
 
     manifest = folder / "manifest.json"
-    StandIn.take_count()
+    StandIn.rows.take()
     try:
         read_manifest(manifest)
         rows = repair_cache(folder, Progress(disable=True))

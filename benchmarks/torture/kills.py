@@ -8,7 +8,18 @@ from pathlib import Path
 from benchmarks.torture.children import Ended, run_child
 from benchmarks.torture.shim import How, arm, calls
 from benchmarks.torture.tally import Budget, Tally
-from benchmarks.torture.world import FORMATS, ROWS_PER_CHUNK, SAMPLES, StandIn, World, differences, state_of
+from benchmarks.torture.world import (
+    EPOCHS,
+    FORMATS,
+    REPLICAS,
+    ROWS_PER_CHUNK,
+    SAMPLES,
+    CountingSource,
+    StandIn,
+    World,
+    differences,
+    state_of,
+)
 from daam_bench.cache.ledger import Ledger
 
 VARIANTS = ("daam_v2", "mha", "mixture")
@@ -62,16 +73,17 @@ def _torture(job: _Job, random_: random.Random, tally: Tally, label: str, most: 
     job.folder.mkdir()
     story: list[str] = []
     problem = None
+    CountingSource.epochs.take()
     for _ in range(200):
         before = _committed(job.folder)
-        StandIn.take_count()
+        StandIn.rows.take()
         ended, killed, how = job.attempt(random_)
         if not killed:
             problem = ended.problem() or differences(state_of(job.folder), job.expected)
             break
         story.append(how)
         after = _committed(job.folder)
-        lost = StandIn.take_count() - ROWS_PER_CHUNK * (after - before)
+        lost = StandIn.rows.take() - ROWS_PER_CHUNK * (after - before)
         if after * ROWS_PER_CHUNK < SAMPLES and lost > _LOST_AT_MOST:
             problem = f"{lost} rows lost by one kill"
             break
@@ -81,6 +93,9 @@ def _torture(job: _Job, random_: random.Random, tally: Tally, label: str, most: 
             break
     else:
         problem = "not whole after 200 attempts"
+    begun = CountingSource.epochs.take()
+    if problem is None and begun > REPLICAS * EPOCHS + len(story):
+        problem = f"{begun} epochs begun, {REPLICAS * EPOCHS} needed, with {len(story)} kills"
     for number, how in enumerate(story, 1):
         last = number == len(story)
         tally.note(

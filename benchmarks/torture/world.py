@@ -5,7 +5,7 @@ import json
 import mmap
 import shutil
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,13 @@ from daam_bench.config import CacheConfig, DatasetConfig, EncoderConfig, FoldRul
 from daam_bench.datasets.listing import list_samples
 from daam_bench.encoders.base import Prepared
 from daam_bench.records import write_atomically
+from daam_bench.training import bench
 from daam_bench.training.run import TrainingSpec
+from daam_bench.training.source import Buffer, ResidentSource
 
 LAYERS, FEATURES, ROWS_PER_CHUNK = 3, 5, 3
 SAMPLES = 23
+REPLICAS, EPOCHS = 6, 2  # 3 folds, 2 seeds
 FORMATS = ("zarr", "hdf5")
 # What a record or a manifest says of time, memory and machine.
 _OF_CLOCKS = (
@@ -40,15 +43,35 @@ _OF_CLOCKS = (
 )
 
 
-class StandIn:
-    """An encoder whose values follow from the text alone; it counts the rows that it computes.
+class Count:
+    """A number in memory that forked children share."""
 
-    The count lies in memory that forked children share.
-    """
+    def __init__(self) -> None:
+        self._shared = mmap.mmap(-1, 8)
+
+    def add(self, more: int) -> None:
+        """Raise the number."""
+        self._set(self._now() + more)
+
+    def take(self) -> int:
+        """Return what was added since the last call."""
+        now = self._now()
+        self._set(0)
+        return now
+
+    def _now(self) -> int:
+        return int(struct.unpack("q", self._shared[:8])[0])
+
+    def _set(self, number: int) -> None:
+        self._shared[:8] = struct.pack("q", number)
+
+
+class StandIn:
+    """An encoder whose values follow from the text alone; it counts the rows that it computes."""
 
     layers, features, window = LAYERS, FEATURES, 4
     unit, units_per_position = "characters", 1.0
-    shared = mmap.mmap(-1, 8)
+    rows = Count()
 
     def prepare(self, samples: pd.DataFrame, folder: Path) -> Prepared:
         prepared = Prepared()
@@ -57,8 +80,7 @@ class StandIn:
         return prepared
 
     def encode(self, prepared: Sequence[Any]) -> Tensor:
-        (count,) = struct.unpack("q", self.shared[:8])
-        self.shared[:8] = struct.pack("q", count + len(prepared))
+        self.rows.add(len(prepared))
         digests = [hashlib.sha512(text.encode()).digest() for text in prepared]
         values = torch.tensor([list(digest[: LAYERS * FEATURES]) for digest in digests], dtype=torch.float32)
         return (values / 64 - 2).reshape(-1, LAYERS, FEATURES)
@@ -66,12 +88,16 @@ class StandIn:
     def settings(self) -> Mapping[str, str]:
         return {"processor": "sha512", "pooling": "none", "dtype": "float32"}
 
-    @classmethod
-    def take_count(cls) -> int:
-        """Return how many rows were computed since the last call."""
-        (count,) = struct.unpack("q", cls.shared[:8])
-        cls.shared[:8] = struct.pack("q", 0)
-        return int(count)
+
+class CountingSource(ResidentSource):
+    """Counts the epochs that are begun."""
+
+    epochs = Count()
+
+    def epoch(self, number: int) -> Iterator[Buffer]:
+        """Yield the buffers of an epoch."""
+        self.epochs.add(1)
+        yield from super().epoch(number)
 
 
 class World:
@@ -83,7 +109,8 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        StandIn.shared = mmap.mmap(-1, 8)  # of this world's children alone
+        StandIn.rows, CountingSource.epochs = Count(), Count()  # of this world's children alone
+        bench.ResidentSource = CountingSource  # type: ignore[misc]
         extraction.load_encoder = repair.load_encoder = lambda *_: StandIn()
         model = folder / "model"
         model.mkdir(parents=True)
@@ -114,8 +141,8 @@ class World:
         )
 
     def training_spec(self, variant: str) -> TrainingSpec:
-        """Return the training job of a variant: 3 folds, 2 seeds, 2 epochs."""
-        settings = {"epochs": 2, "batch_size": 8, "decoder_channels": 3, "precision": "float32"}
+        """Return the training job of a variant: `REPLICAS` of `EPOCHS` each."""
+        settings = {"epochs": EPOCHS, "batch_size": 8, "decoder_channels": 3, "precision": "float32"}
         return TrainingSpec(
             dataset="tortured",
             encoder="stand-in",
