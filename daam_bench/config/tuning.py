@@ -11,8 +11,8 @@ class TuningConfig(Section):
     """Encoder LoRA and LoRA+: low-rank updates inside the encoder, trained end to end on raw samples.
 
     What is not set here is as for the cached variants: folds, seeds, loss, metric, selection, optimiser,
-    precision and `training.lora_plus_ratio`. Under `protocol.encoder_lora_budget: released` (D11) the published
-    epochs, batch size and learning rate go before those given here.
+    precision and `training.lora_plus_ratio`. Under `protocol.encoder_lora_budget: released` (D11) the
+    published epochs, batch size and learning rate go before those given here.
     """
 
     alpha: float = Field(16.0, gt=0, description="the update B A is scaled by alpha / r, or by alpha (D8)")

@@ -77,9 +77,9 @@ def _inverse(groups: Sequence[Sequence[int]]) -> Tensor:
 class EncoderClassifier(Classifier):
     """Class logits of raw samples, by an encoder with low-rank updates; its inputs are row numbers.
 
-    The encoder is no part of it: `parameters` and `state_dict` are those of the updates (`attention`) and of the
-    head, which alone are trained and saved, and the encoder stays in evaluation mode (no dropout, no masking
-    of inputs), so that a run is determined by its seed.
+    The encoder is no part of it: `parameters` and `state_dict` are those of the updates (`attention`) and of
+    the head, which alone are trained and saved, and the encoder stays in evaluation mode (no dropout, no
+    masking of inputs), so that a run is determined by its seed.
 
     Args:
         encoder: frozen, with the updates attached.
