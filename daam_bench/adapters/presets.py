@@ -38,8 +38,8 @@ def _low_rank(rank: int, plus: bool) -> EncoderVariant:
         title=f"Encoder {kind}, r = {rank}",
         rank=rank,
         lora_plus=plus,
-        description=f"rank-{rank} updates of two attention projections in every layer of the encoder{learning};"
-        " a linear classifier on the mean of its last hidden state",
+        description=f"rank-{rank} updates of two attention projections of every layer{learning}; "
+        "a linear classifier on the mean of the encoder's last hidden state",
         source="arXiv 2402.12354" if plus else "arXiv 2106.09685",
     )
 

@@ -22,7 +22,11 @@ BASELINE_TITLES = {
     "majority": "Majority class",
     "best_single_layer": "Logistic regression, best single layer",
 }
-_TITLES = BASELINE_TITLES | {name: entry.title for name, entry in (VARIANTS | ENCODER_VARIANTS).items()}
+_TITLES = (
+    BASELINE_TITLES
+    | {name: variant.title for name, variant in VARIANTS.items()}
+    | {name: variant.title for name, variant in ENCODER_VARIANTS.items()}
+)
 _ORDER = {name: position for position, name in enumerate(_TITLES)}
 CACHE = ["dataset", "encoder"]
 
