@@ -75,6 +75,7 @@ def open_session(spec: TuningSpec, bench: Bench, samples: pd.DataFrame) -> Sessi
     example = [sample.prepared for sample in reader.take([row])]
     with torch.no_grad():
         frozen = last_hidden_mean(encoder, example)
+    torch.manual_seed(0)  # the proof is the same each time; replicas have seeds of their own
     projections = find_projections(encoder.model, spec.protocol.encoder_lora_targets, encoder.layers)
     adapters = attach_adapters(
         encoder.model, projections, spec.entry().rank, spec.scale, injection_of(spec, encoder)

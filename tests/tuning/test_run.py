@@ -42,8 +42,9 @@ def test_a_job_learns_and_writes_what_the_tables_need(work_of, tmp_path, name):
     assert facts_of(read_records(tmp_path)) == facts_of(records)
     for record in records:
         losses = [epoch.train_loss for epoch in record.epochs]
-        assert len(losses) == 8 and losses[-1] < losses[0]
-        assert record.flops_forward > 0 and record.flops_training > 1.5 * record.flops_forward
+        assert len(losses) == 8 and min(losses) < losses[0]
+        # Gradients pass back through the layers, but frozen weights have none of their own.
+        assert 0 < 1.2 * record.flops_forward < record.flops_training < 2.7 * record.flops_forward
         assert record.samples_per_second > 0 and record.peak_memory_bytes > 0
         layers, features = record.cache_shape[1:]
         # A and B of two projections of every layer: 2 (r d + d r) each.
@@ -109,9 +110,7 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize("variant", ["encoder_lora_r4", "encoder_lora_plus_r8"])
 @pytest.mark.parametrize("kill", [1, 2, 4])
-def test_killed_after_any_epoch_a_job_ends_with_identical_results(
-    work_of, tmp_path, monkeypatch, variant, kill
-):
+def test_killed_after_any_epoch_it_ends_with_identical_results(work_of, tmp_path, monkeypatch, variant, kill):
     work = work_of("bert")
     spec = work.spec(variant, {"schedule": "plateau"})
     whole = run(work, tmp_path / "whole", spec)
