@@ -119,7 +119,7 @@ def make_plan(config: Config) -> Plan:
     _keep_names_apart(config)
     own = {name: own_variant(name, variant) for name, variant in config.variants.items()}
     variants = {name: entry for name, entry in {**VARIANTS, **own}.items() if name in used}
-    studies = _studies(config, jobs)
+    studies = _studies(config, [*jobs, *tunings])
     return Plan(datasets, encoders, caches, jobs, sorted(assets), missing, studies, variants, tunings)
 
 

@@ -1,6 +1,9 @@
 # Stage 2, encoder LoRA: all folds and seeds of one encoder variant, end to end on raw samples.
 
 
+TUNING_SOURCE = source_fingerprint("adapters", "encoders", "training", "tuning", "cache/reader.py")
+
+
 # The cache says which samples take part, in which order; none of its values are read. Finished replicas beside
 # the output survive a killed job, and the one in training goes on from its last epoch.
 rule tune_encoder:
@@ -19,7 +22,7 @@ rule tune_encoder:
     threads: 16
     params:
         spec=tuning_spec,
-        source=source_fingerprint("adapters", "encoders", "training", "tuning", "cache/reader.py"),
+        source=TUNING_SOURCE,
     message:
         "Tuning {wildcards.encoder} on {wildcards.dataset}: {wildcards.encoder_variant}"
     shell:
