@@ -104,6 +104,16 @@ def test_equal_seeds_give_equal_results_and_others_do_not(work_of, tmp_path):
     assert other[0].epochs != first[0].epochs
 
 
+def test_a_replica_does_not_depend_on_those_before_it(work_of, tmp_path):
+    work = work_of("bert")
+    spec = work.spec("encoder_lora_plus_r4").model_copy(update={"seeds": [3, 5]})
+    together = run(work, tmp_path / "together", spec)
+    for record in together:
+        alone = spec.model_copy(update={"seeds": [record.seed]})
+        (found,) = run(work, tmp_path / record.stem, alone, only_fold=record.fold)
+        assert facts_of([found]) == facts_of([record])
+
+
 class KilledError(Exception):
     """What the test kills a job with."""
 
