@@ -71,7 +71,7 @@ def bare_forwards(encoder: Any, inputs: list[Any]) -> None:
     for start in range(0, len(inputs), encoder.window):
         window = inputs[start : start + encoder.window]
         for batch in batches_by_length([len(ids) for ids in window], POSITIONS):
-            padded, _ = encoder._pad([window[row] for row in batch])
+            padded, _ = encoder.batch([window[row] for row in batch])
             with OneDnnLinear():
                 encoder.model(**padded)
 
@@ -85,7 +85,7 @@ def naive(encoder: Any, inputs: list[Any], size: int, length: int = 0) -> int:
     order = np.random.default_rng(0).permutation(len(inputs))
     kept = []
     for start in range(0, len(order), size):
-        padded, mask = encoder._pad([inputs[row] for row in order[start : start + size]])
+        padded, mask = encoder.batch([inputs[row] for row in order[start : start + size]])
         missing = (0, max(0, length - mask.shape[1]))
         padded, mask = {k: pad(v, missing) for k, v in padded.items()}, pad(mask, missing)
         kept.append((encoder.model(**padded, output_hidden_states=True).hidden_states[1:], mask))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 from rich.progress import Progress
 
+from daam_bench.adapters.presets import ENCODER_VARIANTS
 from daam_bench.assets import fetch_asset
 from daam_bench.cache.extraction import ExtractionSpec, describe, extract_part, finish_cache
 from daam_bench.cache.manifest import MANIFEST, read_manifest
@@ -17,10 +18,12 @@ from daam_bench.errors import CacheError, unknown_name
 from daam_bench.heads.presets import VARIANTS
 from daam_bench.plan import RESOURCES, Plan
 from daam_bench.records import RunRecord, write_atomically
-from daam_bench.specs import extraction_spec, training_spec
+from daam_bench.specs import extraction_spec, training_spec, tuning_spec
 from daam_bench.training.names import BASELINES
 from daam_bench.training.run import run_job
 from daam_bench.training.spec import TrainingSpec
+from daam_bench.tuning.run import run_tuning
+from daam_bench.tuning.spec import TuningSpec
 
 _ONLY_PART = (1, 1)
 
@@ -35,7 +38,7 @@ def run_cell(
     output: Path,
     progress: Progress,
 ) -> list[RunRecord]:
-    """Train one variant, or score one baseline, on one cache; extract the cache if there is none.
+    """Train one variant, score one baseline or tune the encoder; extract the cache if there is none.
 
     Args:
         config: what the workflow would run.
@@ -54,7 +57,7 @@ def run_cell(
         CacheError: if the cache cannot be written.
     """
     dataset, encoder, variant = cell
-    variants = [*VARIANTS, *config.variants, *BASELINES]
+    variants = [*VARIANTS, *config.variants, *BASELINES, *ENCODER_VARIANTS]
     for kind, name, known in (
         ("dataset", dataset, plan.datasets),
         ("encoder", encoder, plan.encoders),
@@ -62,13 +65,17 @@ def run_cell(
     ):
         if name not in known:
             raise unknown_name(kind, name, known, "experiments")
-    spec = TrainingSpec.model_validate(training_spec(config, plan, dataset, encoder, variant))
-    if seeds:
-        spec = spec.model_copy(update={"seeds": list(seeds)})
+    own = {"seeds": list(seeds)} if seeds else {}
+    folder, finish = output / "runs" / dataset / encoder / variant, fold is None and not seeds
     plan.require_files()
+    if variant in ENCODER_VARIANTS:
+        tuning = TuningSpec.model_validate(tuning_spec(config, plan, dataset, encoder, variant) | own)
+        cache = make_cache(config, plan, dataset, encoder, caches, output, progress)
+        samples = output / "samples" / f"{dataset}.parquet"
+        return run_tuning(tuning, cache, samples, folder, progress, fold, finish)
+    spec = TrainingSpec.model_validate(training_spec(config, plan, dataset, encoder, variant) | own)
     cache = make_cache(config, plan, dataset, encoder, caches, output, progress)
-    folder = output / "runs" / dataset / encoder / variant
-    return run_job(spec, cache, folder, progress, only_fold=fold, finish=fold is None and not seeds)
+    return run_job(spec, cache, folder, progress, only_fold=fold, finish=finish)
 
 
 def make_cache(

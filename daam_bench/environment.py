@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-_PACKAGES = ("daam-bench", "torch", "transformers", "numpy", "scikit-learn", "zarr", "h5py")
+_PACKAGES = ("daam-bench", "torch", "transformers", "peft", "numpy", "scikit-learn", "zarr", "h5py")
 
 
 @cache

@@ -4,8 +4,18 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
+from daam_bench.adapters.presets import ENCODER_VARIANTS
 from daam_bench.assets import ASSETS
-from daam_bench.config import Config, DatasetConfig, EncoderConfig, Experiment, TrainingConfig, training_of
+from daam_bench.config import (
+    Config,
+    DatasetConfig,
+    EncoderConfig,
+    Experiment,
+    TrainingConfig,
+    TuningConfig,
+    training_of,
+    tuning_of,
+)
 from daam_bench.datasets.registry import dataset_kind
 from daam_bench.errors import ConfigError, DataError, unknown_name
 from daam_bench.heads.own import own_variant
@@ -27,6 +37,13 @@ class Job:
 
 
 @dataclass(frozen=True)
+class TuningJob(Job):
+    """One Snakemake job of encoder LoRA: all folds and seeds of an encoder variant, on raw samples."""
+
+    tuning: TuningConfig
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that a configuration asks for.
 
@@ -37,6 +54,7 @@ class Plan:
         assets: names of the pinned assets that are needed.
         studies: one a derived run (`studies.jobs`).
         variants: table entries of the variants that jobs train, by name.
+        tunings: one an encoder variant and cache.
         missing: one error for each file or folder that is not there and that no asset provides.
     """
 
@@ -48,10 +66,15 @@ class Plan:
     missing: list[DataError] = field(default_factory=list)
     studies: list[StudyJob] = field(default_factory=list)
     variants: dict[str, Variant] = field(default_factory=dict)
+    tunings: list[TuningJob] = field(default_factory=list)
 
     def variants_of(self, dataset: str, encoder: str) -> list[str]:
         """Return the variants trained on one cache, in the order of the presets."""
         return [job.variant for job in self.jobs if (job.dataset, job.encoder) == (dataset, encoder)]
+
+    def encoder_variants_of(self, dataset: str, encoder: str) -> list[str]:
+        """Return the encoder variants tuned on one dataset with one encoder, in the order of their table."""
+        return [job.variant for job in self.tunings if (job.dataset, job.encoder) == (dataset, encoder)]
 
     def require_files(self) -> None:
         """Check that everything is there that a run needs.
@@ -70,6 +93,7 @@ def make_plan(config: Config) -> Plan:
         ConfigError: if a dataset, encoder, kind, asset or variant is unknown, or modalities do not match.
     """
     jobs = [job for experiment in config.experiments for job in _jobs(config, experiment)]
+    tunings = [job for experiment in config.experiments for job in _tunings(config, experiment)]
     caches = [(e.dataset, e.encoder) for e in config.experiments]
     datasets = {name: config.datasets[name] for name, _ in caches}
     encoders = {name: config.encoders[name] for _, name in caches}
@@ -92,10 +116,11 @@ def make_plan(config: Config) -> Plan:
         except OSError:
             continue  # said above
     used = {job.variant for job in jobs}
+    _keep_names_apart(config)
     own = {name: own_variant(name, variant) for name, variant in config.variants.items()}
     variants = {name: entry for name, entry in {**VARIANTS, **own}.items() if name in used}
-    studies = _studies(config, jobs)
-    return Plan(datasets, encoders, caches, jobs, sorted(assets), missing, studies, variants)
+    studies = _studies(config, [*jobs, *tunings])
+    return Plan(datasets, encoders, caches, jobs, sorted(assets), missing, studies, variants, tunings)
 
 
 def _jobs(config: Config, experiment: Experiment) -> list[Job]:
@@ -126,6 +151,32 @@ def _jobs(config: Config, experiment: Experiment) -> list[Job]:
         for variant in known
         if variant in wanted
     ]
+
+
+def _tunings(config: Config, experiment: Experiment) -> list[TuningJob]:
+    where = f"experiments ({experiment.dataset} x {experiment.encoder}).encoder_variants"
+    wanted = list(ENCODER_VARIANTS) if experiment.encoder_variants == "all" else experiment.encoder_variants
+    for variant in wanted:
+        if variant not in ENCODER_VARIANTS:
+            raise unknown_name("encoder variant", variant, ENCODER_VARIANTS, where)
+    training, tuning = training_of(config, experiment), tuning_of(config, experiment)
+    place = (experiment.dataset, experiment.encoder)
+    return [
+        TuningJob(*place, variant, tuple(experiment.seeds), training, tuning)
+        for variant in ENCODER_VARIANTS
+        if variant in wanted
+    ]
+
+
+def _keep_names_apart(config: Config) -> None:
+    """Refuse an own module under the name of an encoder variant: their results would lie in one folder."""
+    for name in config.variants:
+        if name in ENCODER_VARIANTS:
+            raise ConfigError(
+                "the name is taken by an encoder variant",
+                where=f"variants.{name}",
+                remedy="Take another name.",
+            )
 
 
 def _studies(config: Config, jobs: list[Job]) -> list[StudyJob]:

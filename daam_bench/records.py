@@ -6,7 +6,8 @@ Layout below `results/runs/<dataset>/<encoder>/<variant>/`:
     fold<F>_seed<S>.parquet        sample_id, label, prediction, one row per validation sample
     fold<F>_seed<S>.density.npz    `density` [layer, feature], mean DA over the validation samples, and
                                    `training_density`, over the training samples (density variants only)
-    fold<F>_seed<S>.safetensors    trained parameters of the attention part
+    fold<F>_seed<S>.safetensors    trained parameters of the attention part; of encoder LoRA its updates
+                                   under the names that peft gives them, and its head
     finished.json                  the records that the job consists of, written last
 
 Derived runs have the same files below `results/studies/<dataset>/<encoder>/<study>/<variant>/`.
@@ -77,7 +78,7 @@ class RunRecord(BaseModel):
     dataset_kind: str = Field("", description="what reads the dataset, whatever its name is")
     encoder_model: str = Field("", description="hub id or folder of the encoder")
     cache_shape: tuple[int, int, int] | None = Field(None, description="(samples, layers, features)")
-    kind: str = Field(description="attention (a trained variant) or baseline")
+    kind: str = Field(description="attention (a trained variant), encoder_tuning (encoder LoRA) or baseline")
     fold: int = Field(ge=0)
     fold_name: str = Field(description="the group or split that validates, for example a source's name")
     seed: int

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from daam_bench.config import Config, Protocol, TrainingConfig
+from daam_bench.config import Config, Protocol, TrainingConfig, training_of, tuning_of
 from daam_bench.errors import unknown_name
 from daam_bench.heads.own import fingerprint_of_file
 from daam_bench.heads.presets import RESERVED
@@ -30,9 +30,10 @@ def training_spec(config: Config, plan: Plan, dataset: str, encoder: str, varian
     Raises:
         ConfigError: if the plan has no such cache.
     """
-    jobs = [job for job in plan.jobs if (job.dataset, job.encoder) == (dataset, encoder)]
+    known_jobs = [*plan.jobs, *plan.tunings]
+    jobs = [job for job in known_jobs if (job.dataset, job.encoder) == (dataset, encoder)]
     if not jobs:
-        known = {f"{job.dataset} x {job.encoder}" for job in plan.jobs}
+        known = {f"{job.dataset} x {job.encoder}" for job in known_jobs}
         raise unknown_name("experiment", f"{dataset} x {encoder}", known, "experiments")
     job = next((job for job in jobs if job.variant == variant), jobs[0])
     own = config.variants.get(variant)
@@ -52,4 +53,33 @@ def training_spec(config: Config, plan: Plan, dataset: str, encoder: str, varian
         "protocol": protocol.model_dump(mode="json"),
         "own": None if own is None else own.model_dump(mode="json"),
         "own_sha256": None if own is None else fingerprint_of_file(own.file),
+    }
+
+
+def tuning_spec(config: Config, plan: Plan, dataset: str, encoder: str, variant: str) -> dict[str, Any]:
+    """Return what `tuning.spec.TuningSpec` takes for one encoder variant on one dataset.
+
+    An encoder variant that the experiment does not list is tuned as those that it would list.
+
+    Raises:
+        ConfigError: if the plan has no such experiment.
+    """
+    experiments = {(e.dataset, e.encoder): e for e in config.experiments}
+    if (dataset, encoder) not in experiments:
+        known = {" x ".join(pair) for pair in experiments}
+        raise unknown_name("experiment", f"{dataset} x {encoder}", known, "experiments")
+    experiment, settings = experiments[dataset, encoder], plan.encoders[encoder]
+    speech = settings.modality == "speech"
+    # D10 concerns speech alone: elsewhere its value must not train anything again.
+    protocol = config.protocol.model_dump(mode="json", exclude=None if speech else {"short_clips"})
+    return {
+        "dataset": dataset,
+        "encoder": encoder,
+        "variant": variant,
+        "seeds": list(experiment.seeds),
+        "folds": plan.datasets[dataset].folds.model_dump(mode="json"),
+        "training": training_of(config, experiment).model_dump(mode="json"),
+        "protocol": Protocol.model_validate(protocol).model_dump(mode="json"),
+        "tuning": tuning_of(config, experiment).model_dump(mode="json"),
+        "encoder_settings": settings.model_dump(mode="json"),
     }

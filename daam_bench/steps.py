@@ -122,6 +122,16 @@ def train_variant_step(
         run_job(TrainingSpec.model_validate(job), cache, output.parent, progress)
 
 
+@step_app.command("tune-encoder")
+def tune_encoder_step(cache: Path, samples: Path, output: Path, spec: Spec, log: Log = None) -> None:
+    """Tune all folds and seeds of an encoder variant; `output` is the list of finished records."""
+    from daam_bench.tuning.run import run_tuning
+    from daam_bench.tuning.spec import TuningSpec
+
+    with _logged(log), progress_bar("epochs/s") as progress:
+        run_tuning(TuningSpec.model_validate_json(spec), cache, samples, output.parent, progress)
+
+
 @step_app.command("choose-layers")
 def choose_layers_step(records: Path, output: Path, spec: Spec, log: Log = None) -> None:
     """Choose layers by importance for every fold; the specification has picks and seeds."""

@@ -16,13 +16,13 @@ FLOW = (
     ("records", "fingerprint", "environment", "assets", "locks", "allocator"),
     ("contents",),
     ("config",),
-    ("datasets", "encoders", "heads"),
+    ("datasets", "encoders", "heads", "adapters"),
     ("studies",),
     ("plan", "scaffold"),
     ("specs",),
     ("cache",),
     ("training",),
-    ("analysis",),
+    ("analysis", "tuning"),
     ("steps",),
     ("costs", "direct", "provenance"),
     ("checks",),
@@ -164,7 +164,7 @@ def test_flow_refuses(tmp_path: Path, files: dict[str, str], expected: str) -> N
     assert expected in problems[0]
 
 
-@pytest.mark.parametrize("module", ["config", "plan", "heads.presets", "analysis.names"])
+@pytest.mark.parametrize("module", ["config", "plan", "heads.presets", "adapters.presets", "analysis.names"])
 def test_light_module_loads_neither_torch_nor_transformers(module: str) -> None:
     assert not loaded_by([f"daam_bench.{module}"]) & {"torch", "transformers"}
 

@@ -3,11 +3,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from daam_bench.adapters.presets import ENCODER_VARIANTS
 from daam_bench.config import parse_config
 from daam_bench.datasets.vader import VADER
 from daam_bench.errors import ConfigError, DataError
 from daam_bench.heads.presets import VARIANTS
 from daam_bench.plan import make_plan
+from daam_bench.specs import training_spec, tuning_spec
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,6 +35,55 @@ def test_chosen_variants_come_in_the_order_of_the_presets():
     data = embedded()
     data["experiments"][0]["variants"] = ["mixture", "mha"]
     assert plan_of(data).variants_of("vader", "minilm-l6") == ["mha", "mixture"]
+
+
+def test_encoder_variants_are_asked_for_by_name_and_have_settings_of_their_own():
+    assert plan_of(embedded()).tunings == []
+    data = embedded() | {"tuning": {"alpha": 11.0, "epochs": 7}}
+    wanted = {"encoder_variants": ["encoder_lora_plus_r8", "encoder_lora_r4"], "tuning": {"epochs": 5}}
+    data["experiments"][0] |= wanted
+    plan = plan_of(data)
+    assert plan.encoder_variants_of("vader", "minilm-l6") == ["encoder_lora_r4", "encoder_lora_plus_r8"]
+    assert plan.variants_of("vader", "minilm-l6") == list(VARIANTS)
+    spec = tuning_spec(parse_config(data), plan, "vader", "minilm-l6", "encoder_lora_r4")
+    assert (spec["tuning"]["alpha"], spec["tuning"]["epochs"], spec["seeds"]) == (11.0, 5, [0, 1, 2])
+    assert spec["training"]["epochs"] == 4
+    data["experiments"][0]["encoder_variants"] = "all"
+    assert plan_of(data).encoder_variants_of("vader", "minilm-l6") == list(ENCODER_VARIANTS)
+
+
+def test_an_experiment_may_have_encoder_variants_alone():
+    data = embedded() | {"studies": []}
+    data["experiments"][0] |= {"variants": [], "encoder_variants": ["encoder_lora_r4"]}
+    config = parse_config(data)
+    assert training_spec(config, make_plan(config), "vader", "minilm-l6", "majority")["seeds"] == [0]
+
+
+@pytest.mark.parametrize(
+    ("name", "where"), [("encoder_lora_r5", "encoder_variants"), ("lora_r4", "encoder_variants")]
+)
+def test_unknown_encoder_variant_names_the_nearest(name, where):
+    data = embedded()
+    data["experiments"][0]["encoder_variants"] = [name]
+    with pytest.raises(ConfigError, match=rf"{where}: unknown encoder variant '{name}'.*'encoder_lora_r4'"):
+        plan_of(data)
+
+
+def test_an_encoder_variant_is_no_cached_variant():
+    data = embedded()
+    data["experiments"][0]["variants"] = ["encoder_lora_r4"]
+    with pytest.raises(ConfigError, match="unknown variant 'encoder_lora_r4'"):
+        plan_of(data)
+    data = embedded() | {"variants": {"encoder_lora_r4": {"module": "mine.py:Mine"}}}
+    with pytest.raises(ConfigError, match="taken by an encoder variant"):
+        plan_of(data)
+
+
+def test_a_wrong_tuning_setting_is_refused():
+    data = embedded()
+    data["experiments"][0] |= {"encoder_variants": "all", "tuning": {"epochz": 5}}
+    with pytest.raises(ConfigError, match=r"tuning: (.|\n)*'epochs'"):
+        plan_of(data)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +162,7 @@ def test_the_papers_experiment_is_planned_without_its_data():
         ("cifar100", "beit-large"),
     ]
     assert len(found.jobs) == 3 * len(VARIANTS)
+    assert len(found.tunings) == 3 * len(ENCODER_VARIANTS)
     assert {job.training.batch_size for job in found.jobs if job.dataset == "iemocap"} == {8}
     assert [str(error).split(":")[0] for error in found.missing] == [
         "datasets.iemocap",

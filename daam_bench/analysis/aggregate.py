@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from daam_bench.adapters.presets import ENCODER_VARIANTS
 from daam_bench.analysis.significance import (
     best_group,
     compare_replicas,
@@ -21,7 +22,11 @@ BASELINE_TITLES = {
     "majority": "Majority class",
     "best_single_layer": "Logistic regression, best single layer",
 }
-_TITLES = BASELINE_TITLES | {name: variant.title for name, variant in VARIANTS.items()}
+_TITLES = (
+    BASELINE_TITLES
+    | {name: variant.title for name, variant in VARIANTS.items()}
+    | {name: variant.title for name, variant in ENCODER_VARIANTS.items()}
+)
 _ORDER = {name: position for position, name in enumerate(_TITLES)}
 CACHE = ["dataset", "encoder"]
 

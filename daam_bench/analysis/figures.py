@@ -95,7 +95,7 @@ def plot_accuracy(summary: pd.DataFrame, title: str) -> Figure:
         summary: rows of `aggregate.summary_frame` of one cache.
         title: heading.
     """
-    trained = summary[summary["kind"] == "attention"].iloc[::-1]
+    trained = summary[summary["kind"] != "baseline"].iloc[::-1]
     figure = Figure(figsize=(8, 1.6 + 0.34 * len(trained)), layout="constrained")
     axes = figure.subplots()
     means = trained["mean_percent"].to_numpy()

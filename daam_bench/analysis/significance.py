@@ -161,5 +161,5 @@ def resampling_ratio(replicas: pd.DataFrame) -> float:
 
 def compare_replicas(replicas: pd.DataFrame) -> pd.DataFrame:
     """Return `compare_pairs` of the trained variants of one cache; baselines take no part."""
-    trained = replicas[replicas["kind"] == "attention"]
+    trained = replicas[replicas["kind"] != "baseline"]
     return compare_pairs(paired_units(trained), resampling_ratio(trained))

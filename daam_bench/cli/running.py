@@ -12,7 +12,7 @@ def run(
     dataset: Annotated[str | None, typer.Argument(help="name in the configuration")] = None,
     encoder: Annotated[str | None, typer.Argument(help="name in the configuration")] = None,
     variant: Annotated[
-        str | None, typer.Argument(help="a variant, or majority, or best_single_layer")
+        str | None, typer.Argument(help="a variant, an encoder variant, majority or best_single_layer")
     ] = None,
     fold: Annotated[int | None, typer.Option(min=0, help="only this fold")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="only this seed; repeat it for several")] = None,

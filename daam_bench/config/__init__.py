@@ -6,11 +6,12 @@ What to compute lives here; threads, memory and folders do not. Imports neither 
 from daam_bench.config.cache import CacheConfig
 from daam_bench.config.dataset import Columns, DatasetConfig, FoldRule, Modality
 from daam_bench.config.encoder import EncoderConfig
-from daam_bench.config.load import load_config, parse_config, training_of
+from daam_bench.config.load import load_config, parse_config, training_of, tuning_of
 from daam_bench.config.protocol import PROTOCOLS, Protocol, ShortClips
 from daam_bench.config.section import REVISION
 from daam_bench.config.studies import LayerAblationStudy, ProtocolStudy, Study, SwitchStudy
 from daam_bench.config.training import Metric, TrainingConfig
+from daam_bench.config.tuning import TuningConfig
 from daam_bench.config.variant import VariantConfig
 from daam_bench.config.whole import Config, Experiment
 
@@ -33,8 +34,10 @@ __all__ = [
     "Study",
     "SwitchStudy",
     "TrainingConfig",
+    "TuningConfig",
     "VariantConfig",
     "load_config",
     "parse_config",
     "training_of",
+    "tuning_of",
 ]

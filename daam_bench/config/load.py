@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from daam_bench.config.training import TrainingConfig
+from daam_bench.config.tuning import TuningConfig
 from daam_bench.config.whole import Config, Experiment
 from daam_bench.errors import ConfigError, unknown_name
 
@@ -50,6 +51,15 @@ def training_of(config: Config, experiment: Experiment) -> TrainingConfig:
     except ValidationError as error:
         place = f"experiments ({experiment.dataset} x {experiment.encoder}).training"
         raise _explain(error, place, TrainingConfig) from None
+
+
+def tuning_of(config: Config, experiment: Experiment) -> TuningConfig:
+    """Return the settings of encoder LoRA in an experiment: its own over the common ones."""
+    try:
+        return TuningConfig.model_validate(config.tuning.model_dump() | experiment.tuning)
+    except ValidationError as error:
+        place = f"experiments ({experiment.dataset} x {experiment.encoder}).tuning"
+        raise _explain(error, place, TuningConfig) from None
 
 
 def _explain(error: ValidationError, where: str, model: type[BaseModel] = Config) -> ConfigError:

@@ -128,7 +128,8 @@ class Protocol(Section):
     )
     encoder_lora_budget: Literal["as_others", "released"] = Field(
         description="D11: as_others: the experiment's epochs, batch size, learning rate, length; released: "
-        "AG News 1 epoch at 1e-6 on 128 tokens; batch sizes 1 / 4 / 16, read as speech / text / vision"
+        "batch sizes 1 / 4 / 16, which we read as those of speech / text / vision, and for text (AG News) 1 "
+        "epoch at 1e-6 on 128 tokens"
     )
 
     @model_validator(mode="before")

@@ -11,6 +11,7 @@ from daam_bench.config.protocol import Protocol
 from daam_bench.config.section import Name, Section
 from daam_bench.config.studies import Study
 from daam_bench.config.training import TrainingConfig
+from daam_bench.config.tuning import TuningConfig
 from daam_bench.config.variant import VariantConfig
 
 
@@ -20,9 +21,17 @@ class Experiment(Section):
     dataset: Name
     encoder: Name
     variants: list[str] | Literal["all"] = "all"
+    encoder_variants: list[str] | Literal["all"] = Field(
+        default_factory=list,
+        description="encoder LoRA and LoRA+, trained end to end through the encoder: encoder_lora_r4, "
+        "encoder_lora_r8, encoder_lora_plus_r4, encoder_lora_plus_r8; by default none",
+    )
     seeds: list[int] = Field([0, 1, 2], min_length=1)
     training: dict[str, Any] = Field(
         default_factory=dict, description="training settings of this experiment alone"
+    )
+    tuning: dict[str, Any] = Field(
+        default_factory=dict, description="tuning settings of this experiment alone"
     )
 
 
@@ -40,6 +49,7 @@ class Config(Section):
     cache: CacheConfig = CacheConfig()
     protocol: Protocol = Field(default_factory=lambda: Protocol.model_validate("corrected"))
     training: TrainingConfig = TrainingConfig()
+    tuning: TuningConfig = TuningConfig()
     studies: list[Study] = Field(
         default_factory=list, description="runs derived from the experiments: protocols, switches, layers"
     )

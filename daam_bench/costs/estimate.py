@@ -89,7 +89,7 @@ def _cost(
         measured_training_minutes=sum(wall for _, wall in ran.values()) / 60 if ran else None,
         measured_replicas=sum(count for count, _ in ran.values()),
         predicted_for_measured_minutes=sum(compared) / 60 if ran and len(compared) == len(ran) else None,
-        unknown=_unknown(place, size, shape, folds, probe),
+        unknown=[*_unknown(place, size, shape, folds, probe), *_not_predicted(plan, place)],
     )
 
 
@@ -107,6 +107,11 @@ def _unknown(
     unknown += [] if folds else [f"folds of {dataset}: its groups are not known yet"]
     unknown += [f"{what}: {why}" for what, why in probe.get("problems", {}).items()]
     return unknown if probe else [*unknown, "minutes: not probed yet (daam-bench plan --probe)"]
+
+
+def _not_predicted(plan: Plan, place: tuple[str, str]) -> list[str]:
+    tuned = plan.encoder_variants_of(*place)
+    return [f"minutes of {', '.join(tuned)}: training through the encoder is not probed"] if tuned else []
 
 
 def _replica_seconds(job: Job, probe: dict[str, Any], samples: int | None, folds: int | None) -> float | None:

@@ -77,7 +77,23 @@ class Encoder(Protocol):
         """Return what determines the numbers beside the weights: processor, pooling, precision."""
 
 
-def load_encoder(name: str, config: EncoderConfig, short_clips: ShortClips = "masked") -> Encoder:
+@runtime_checkable
+class OpenEncoder(Encoder, Protocol):
+    """An encoder whose transformer can be run by others, and adapted.
+
+    Attributes:
+        model: the transformer; its output has `last_hidden_state` [batch, time, feature].
+        mixes_lengths: whether samples of different lengths may be in one batch.
+    """
+
+    model: Any
+    mixes_lengths: bool
+
+    def batch(self, prepared: Sequence[Any]) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the model's inputs, and the mask [batch, time] of the positions that the mean is over."""
+
+
+def load_encoder(name: str, config: EncoderConfig, short_clips: ShortClips = "masked") -> OpenEncoder:
     """Load a frozen encoder in evaluation mode.
 
     Args:
@@ -100,5 +116,5 @@ def load_encoder(name: str, config: EncoderConfig, short_clips: ShortClips = "ma
         )
     keep_memory_flat()
     options = {"short_clips": short_clips} if config.modality == "speech" else {}
-    encoder: Encoder = resolve_name(_MODALITIES[config.modality])(config, **options)
+    encoder: OpenEncoder = resolve_name(_MODALITIES[config.modality])(config, **options)
     return encoder

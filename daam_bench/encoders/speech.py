@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -58,10 +57,11 @@ class SpeechEncoder:
         if short_clips == "zero_padded" and not self.fixed_length:
             self.extractor.do_normalize = False
         self.takes_mask = getattr(self.model.config, "feat_extract_norm", "layer") == "layer"
+        self.mixes_lengths = self.fixed_length or self.takes_mask
         self.most_seconds = float(self.extractor.chunk_length) if self.fixed_length else _MOST_SECONDS
         self.pooler = make_pooler(self.model)
         noise = np.random.default_rng(0).normal(scale=0.1, size=self.rate).astype(np.float32)
-        self.pooler.calibrate(*self._batch([noise]))
+        self.pooler.calibrate(*self.batch([noise]))
         self.units_per_position = 1 / self._frames(self.rate)
         self.layers, self.features = self.pooler.layers, self.pooler.features
 
@@ -88,12 +88,12 @@ class SpeechEncoder:
 
     def encode(self, prepared: Sequence[Any]) -> Float[Tensor, "batch layer feature"]:
         """Return the pooled layers of waveforms, float32, on the CPU."""
-        if self.fixed_length or self.takes_mask:
-            return self.pooler.pool(*self._batch(prepared))
+        if self.mixes_lengths:
+            return self.pooler.pool(*self.batch(prepared))
         found = torch.empty(len(prepared), self.layers, self.features)
         for length in {len(wave) for wave in prepared}:
             rows = [row for row, wave in enumerate(prepared) if len(wave) == length]
-            found[rows] = self.pooler.pool(*self._batch([prepared[row] for row in rows]))
+            found[rows] = self.pooler.pool(*self.batch([prepared[row] for row in rows]))
         return found
 
     def settings(self) -> dict[str, str]:
@@ -112,17 +112,18 @@ class SpeechEncoder:
             return math.ceil(math.ceil(samples / int(self.extractor.hop_length)) / 2)
         return int(self.model._get_feat_extract_output_lengths(torch.tensor(samples)))
 
-    def _batch(self, waves: Sequence[npt.NDArray[np.float32]]) -> tuple[dict[str, Tensor], Tensor]:
+    def batch(self, prepared: Sequence[Any]) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the model's inputs, and the mask of the frames that the mean is over."""
         # Each alone: normalisation must not depend on what it is batched with.
         name = self.extractor.model_input_names[0]
         options = {"sampling_rate": self.rate, "return_tensors": "pt"}
-        features = [self.extractor(wave, **options)[name][0] for wave in waves]
-        lengths = torch.tensor([self._frames(len(wave)) for wave in waves])
+        features = [self.extractor(wave, **options)[name][0] for wave in prepared]
+        lengths = torch.tensor([self._frames(len(wave)) for wave in prepared])
         batch = pad_sequence(features, batch_first=True)
         inputs = {name: batch.to(self.model.device, self.model.dtype)}
         frames = self._frames(self.extractor.n_samples if self.fixed_length else batch.shape[1])
         if self.takes_mask and not self.fixed_length:
-            ends = torch.tensor([len(wave) for wave in waves])
+            ends = torch.tensor([len(wave) for wave in prepared])
             mask = torch.arange(batch.shape[1]) < ends[:, None]
             inputs["attention_mask"] = mask.long().to(self.model.device)
         return inputs, torch.arange(frames) < lengths[:, None]

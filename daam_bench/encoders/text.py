@@ -38,6 +38,7 @@ class TextEncoder:
 
     window = 2048
     unit, units_per_position = "tokens", 1.0
+    mixes_lengths = True
 
     def __init__(self, config: EncoderConfig) -> None:
         self.tokenizer = open_pretrained(AutoTokenizer.from_pretrained, config)
@@ -49,7 +50,7 @@ class TextEncoder:
         self.tokenizer.padding_side = "right"
         self.pooler = make_pooler(self.model)
         example = self.prepare(pd.DataFrame({"text": ["one", "one and two more words"]}), Path())
-        self.pooler.calibrate(*self._pad(example.inputs))
+        self.pooler.calibrate(*self.batch(example.inputs))
         self.layers, self.features = self.pooler.layers, self.pooler.features
 
     def prepare(self, samples: pd.DataFrame, folder: Path) -> Prepared:
@@ -69,7 +70,7 @@ class TextEncoder:
 
     def encode(self, prepared: Sequence[Any]) -> Float[Tensor, "batch layer feature"]:
         """Return the pooled layers of token ids, float32, on the CPU."""
-        return self.pooler.pool(*self._pad(prepared))
+        return self.pooler.pool(*self.batch(prepared))
 
     def settings(self) -> dict[str, str]:
         """Return tokenizer digest, longest input, pooling and precision."""
@@ -92,7 +93,8 @@ class TextEncoder:
         ids: list[list[int]] = tokens["input_ids"]
         return ids
 
-    def _pad(self, prepared: Sequence[Any]) -> tuple[dict[str, Tensor], Tensor]:
+    def batch(self, prepared: Sequence[Any]) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the model's inputs, and the mask of the tokens that the mean is over."""
         batch = self.tokenizer.pad({"input_ids": list(prepared)}, return_tensors="pt").to(self.model.device)
         inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
         return inputs, batch["attention_mask"].bool()

@@ -27,6 +27,7 @@ class VisionEncoder:
 
     window = 128
     unit, units_per_position = "patches", 1.0
+    mixes_lengths = True
 
     def __init__(self, config: EncoderConfig) -> None:
         # One implementation everywhere: torchvision's resizing differs from PIL's.
@@ -40,7 +41,7 @@ class VisionEncoder:
         self.others = self.positions - self._patches(pixels)
         if config.tokens == "patches" and not 0 <= self.others < self.positions:
             raise EncoderError("its patches cannot be told from other tokens", where=config.model)
-        self.pooler.calibrate(*self._batch([pixels]))
+        self.pooler.calibrate(*self.batch([pixels]))
         self.layers, self.features = self.pooler.layers, self.pooler.features
 
     def prepare(self, samples: pd.DataFrame, folder: Path) -> Prepared:
@@ -56,7 +57,7 @@ class VisionEncoder:
 
     def encode(self, prepared: Sequence[Any]) -> Float[Tensor, "batch layer feature"]:
         """Return the pooled layers of pixels, float32, on the CPU."""
-        return self.pooler.pool(*self._batch(prepared))
+        return self.pooler.pool(*self.batch(prepared))
 
     def settings(self) -> dict[str, str]:
         """Return processor digest, pooling and precision."""
@@ -89,7 +90,8 @@ class VisionEncoder:
             return 0
         return (pixels.shape[-2] // size) * (pixels.shape[-1] // size)
 
-    def _batch(self, prepared: Sequence[Any]) -> tuple[dict[str, Tensor], Tensor]:
+    def batch(self, prepared: Sequence[Any]) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the model's inputs, and the mask of the tokens that the mean is over."""
         pixels = torch.stack(list(prepared)).to(self.model.device, self.model.dtype)
         mask = torch.ones(len(prepared), self.positions, dtype=torch.bool)
         if self.tokens == "patches":

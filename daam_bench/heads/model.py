@@ -46,16 +46,41 @@ class ParameterCounts:
     with_classifier: int
 
 
-class AttentionClassifier(nn.Module):
+class Classifier(nn.Module):
+    """What training asks of a model that gives class logits.
+
+    Attributes:
+        attention: the part that is compared: attention over the layers, or the updates of an encoder's own.
+        mixes_samples: whether a prediction depends on the other samples of its batch (D2), so that
+            validation must keep the batch size of training.
+    """
+
+    attention: nn.Module
+    mixes_samples = False
+
+    def penalty(self, samples: int) -> Float[Tensor, ""] | None:
+        """Return what is added to the mean loss of so many training samples; mostly None."""
+        return None
+
+    def note(self) -> str:
+        """Say what the model chose about itself in training; mostly nothing."""
+        return ""
+
+    def parameter_counts(self) -> ParameterCounts:
+        """Count the parameters that training changes; frozen ones are left out.
+
+        Raises:
+            NotImplementedError: if the model does not say.
+        """
+        raise NotImplementedError
+
+
+class AttentionClassifier(Classifier):
     """Class logits from the hidden states of all layers.
 
     Args:
         attention: maps [batch, layer, feature] to [batch, layer, feature'].
         decoder: maps [batch, layer, feature'] to [batch, class].
-
-    Attributes:
-        mixes_samples: whether a prediction depends on the other samples of its batch (D2), so that
-            validation must keep the batch size of training.
     """
 
     def __init__(self, attention: nn.Module, decoder: ConvolutionalDecoder | LinearDecoder) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 from rich.progress import Progress
 
+from daam_bench.adapters.presets import KIND
 from daam_bench.analysis.tables import make_tables
 from daam_bench.cache.manifest import MANIFEST, read_manifest
 from daam_bench.errors import CacheError, RecordError
@@ -15,6 +16,8 @@ from daam_bench.provenance.trace import Trace
 from daam_bench.records import FINISHED, RunRecord, read_record, write_atomically
 from daam_bench.training.run import run_job
 from daam_bench.training.spec import TrainingSpec
+from daam_bench.tuning.run import run_tuning
+from daam_bench.tuning.spec import TuningSpec
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ def repeat_record(path: Path, cache: Path, output: Path, progress: Progress) -> 
             where=path,
             remedy="An older version wrote it; train it again with snakemake.",
         )
-    found = read_manifest(cache / MANIFEST)["digest"]
-    if found != record.cache_identity:
+    manifest = read_manifest(cache / MANIFEST)
+    if (found := manifest["digest"]) != record.cache_identity:
         raise CacheError(
             "not the cache that the record was trained on",
             where=cache,
@@ -60,8 +63,13 @@ def repeat_record(path: Path, cache: Path, output: Path, progress: Progress) -> 
             found=found[:12],
             remedy="--cache names another folder.",
         )
-    spec = TrainingSpec.model_validate(record.spec | {"seeds": [record.seed]})
     folder = output / record.dataset / record.encoder / record.variant
+    given = record.spec | {"seeds": [record.seed]}
+    if record.kind == KIND:
+        samples = Path(manifest["samples"])
+        tuning = TuningSpec.model_validate(given)
+        return run_tuning(tuning, cache, samples, folder, progress, record.fold)[0]
+    spec = TrainingSpec.model_validate(given)
     (repeated,) = run_job(spec, cache, folder, progress, record.fold)
     return repeated
 

@@ -7,6 +7,7 @@ runs, how many and by what rule is known here.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from daam_bench.adapters.presets import ENCODER_VARIANTS
 from daam_bench.config import (
     Config,
     Experiment,
@@ -119,7 +120,8 @@ def _variants_of(study: Study, base: Base, where: str) -> list[str]:
     if study.variants == "all":
         return list(base.variants)
     for variant in study.variants:
-        find_variant(variant, f"{where}.variants")
+        if variant not in ENCODER_VARIANTS:
+            find_variant(variant, f"{where}.variants")
         if study.dataset is not None and variant not in base.variants:
             raise unknown_name("variant of the experiment", variant, base.variants, f"{where}.variants")
     return [variant for variant in base.variants if variant in study.variants]
@@ -146,7 +148,7 @@ def _switch_changes(study: SwitchStudy, base: Base, variant: str, where: str) ->
 
 
 def _layer_changes(study: LayerAblationStudy, base: Base, variant: str, where: str) -> Iterator[Change]:
-    if not find_variant(variant).has_density:
+    if variant in ENCODER_VARIANTS or not find_variant(variant).has_density:
         raise ConfigError("this variant has no density to choose layers by", where=where, found=variant)
     for size in study.sizes:
         picks = [Pick("top", size, study.blocks), Pick("bottom", size, study.blocks)]

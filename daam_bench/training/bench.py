@@ -64,27 +64,47 @@ def open_bench(path: Path, rule: FoldRule, shuffle_bytes: int) -> Bench:
         ConfigError: if the environment sets no number as memory.
     """
     cache = open_cache(path)
-    layout = cache.layout
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    usable = np.flatnonzero(cache.lengths >= 0)
+    device = best_device()
+    return bench_of(cache, rule, device, _source_of(cache, usable_rows(cache), shuffle_bytes, device))
+
+
+def best_device() -> torch.device:
+    """Return the GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def usable_rows(cache: EmbeddingCache) -> Rows:
+    """Return the row in the cache of each sample that takes part: all but quarantined ones."""
+    return np.flatnonzero(cache.lengths >= 0)
+
+
+def bench_of(cache: EmbeddingCache, rule: FoldRule, device: torch.device, source: Source) -> Bench:
+    """Return the bench of a cache with the folds of a rule, whatever its values are taken from.
+
+    Raises:
+        DataError: if the folds cannot be dealt.
+    """
+    layout, usable = cache.layout, usable_rows(cache)
     labels = np.asarray(layout.labels, dtype=np.int64)[usable]
     columns = (layout.groups, layout.splits, layout.contents)
     groups, splits, contents = ([names[i] for i in usable] for names in columns)
     folds = deal_folds(labels, groups, splits, contents, rule)
+    return Bench(cache, usable, labels, groups, contents, folds, device, source)
+
+
+def _source_of(cache: EmbeddingCache, usable: Rows, shuffle_bytes: int, device: torch.device) -> Source:
+    layout = cache.layout
     row_bytes = layout.layers * layout.features * np.dtype(layout.dtype).itemsize
     values = layout.layers * layout.features * 4 * len(usable)
-    source: Source
-    if values <= _memory_bytes(device):
-        resident = torch.empty(len(usable), layout.layers, layout.features, device=device)
-        filled = 0
-        for rows, block in cache.iter_chunks():
-            kept = block[cache.lengths[rows] >= 0]
-            resident[filled : filled + len(kept)] = torch.from_numpy(kept)
-            filled += len(kept)
-        source = ResidentSource(resident, row_bytes, shuffle_bytes)
-    else:
-        source = StreamingSource(RowReader(cache), usable, row_bytes, shuffle_bytes, device)
-    return Bench(cache, usable, labels, groups, contents, folds, device, source)
+    if values > _memory_bytes(device):
+        return StreamingSource(RowReader(cache), usable, row_bytes, shuffle_bytes, device)
+    resident = torch.empty(len(usable), layout.layers, layout.features, device=device)
+    filled = 0
+    for rows, block in cache.iter_chunks():
+        kept = block[cache.lengths[rows] >= 0]
+        resident[filled : filled + len(kept)] = torch.from_numpy(kept)
+        filled += len(kept)
+    return ResidentSource(resident, row_bytes, shuffle_bytes)
 
 
 def _memory_bytes(device: torch.device) -> int:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from safetensors.torch import save
 from torch import Tensor
 
-from daam_bench.heads.model import AttentionClassifier, HasDensity
+from daam_bench.heads.model import Classifier, HasDensity
 from daam_bench.records import write_atomically
 from daam_bench.training.folds import Fold
 from daam_bench.training.order import batches_of
@@ -40,10 +40,11 @@ def mean_densities(
     rows = [part for parts in wanted for part in parts.values()]
     for buffer in source.subset(np.unique(np.concatenate(rows))) if rows else ():
         for replica, parts, total in zip(replicas, wanted, sums, strict=True):
-            model = replica.model.eval()
+            attention = replica.model.eval().attention
             for name, part in parts.items():
                 for some in batches_of(buffer.own(part), _BATCH):
-                    found = model.density(buffer.take(some, replica.layers)).float().sum(dim=0)
+                    assert isinstance(attention, HasDensity)  # others have no parts
+                    found = attention.density(buffer.take(some, replica.layers)).float().sum(dim=0)
                     total[name] = total[name] + found if name in total else found
     return [
         {name: total / len(parts[name]) for name, total in maps.items()}
@@ -51,7 +52,7 @@ def mean_densities(
     ]
 
 
-def save_attention(model: AttentionClassifier, maps: dict[str, Tensor], stem: Path) -> None:
+def save_attention(model: Classifier, maps: dict[str, Tensor], stem: Path) -> None:
     """Write the trained attention as safetensors and its mean density maps, if it has any, as npz."""
     state = {name: tensor.cpu().contiguous() for name, tensor in model.attention.state_dict().items()}
     write_atomically(stem.with_suffix(".safetensors"), save(state))

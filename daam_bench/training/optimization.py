@@ -10,6 +10,8 @@ from daam_bench.config import Protocol, TrainingConfig
 from daam_bench.heads.low_rank import lora_b_parameters
 from daam_bench.records import EpochRecord
 
+OPTIMIZERS: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
 
 def selection_score(record: EpochRecord, protocol: Protocol) -> float:
     """Return what the protocol (D6) ranks an epoch by; the first of equal epochs wins."""
@@ -47,8 +49,6 @@ def build_optimizer(
         ratio = training.lora_plus_ratio
         extra = {"params": [p for p in trainable if id(p) in fast], "lr": training.learning_rate * ratio}
         groups.append(extra)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[protocol.optimizer]
-    optimizer: torch.optim.Optimizer = kind(
+    return OPTIMIZERS[protocol.optimizer](
         groups, lr=training.learning_rate, weight_decay=protocol.weight_decay, fused=True
     )
-    return optimizer

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from daam_bench.config import Protocol, TrainingConfig
 from daam_bench.heads.decoder import ConvolutionalDecoder
-from daam_bench.heads.model import AttentionClassifier
+from daam_bench.heads.model import AttentionClassifier, Classifier
 from daam_bench.records import EpochRecord
 from daam_bench.training.folds import Rows
 from daam_bench.training.losses import loss_of
@@ -46,7 +46,7 @@ class Replica:
     """A model in training. It is given buffers; it never asks where they come from.
 
     Args:
-        model: initialised attention classifier on the device of the buffers.
+        model: initialised classifier on the device of the buffers.
         labels: class index of each sample.
         split: rows to fit, to choose on, to validate on.
         training: epochs, batch size, loss, precision.
@@ -54,11 +54,12 @@ class Replica:
         order_seed: seed of the sample order.
         lora_plus: whether the B matrices of low-rank updates learn `lora_plus_ratio` times faster.
         layers: the layers of the cache, counted from 1, that the model sees; by default all.
+        optimizer: of the model's parameters; by default the protocol's.
     """
 
     def __init__(
         self,
-        model: AttentionClassifier,
+        model: Classifier,
         labels: Int[Tensor, " sample"],
         split: Split,
         training: TrainingConfig,
@@ -66,13 +67,14 @@ class Replica:
         order_seed: tuple[int, ...],
         lora_plus: bool = False,
         layers: Sequence[int] | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
     ) -> None:
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if isinstance(model.decoder, ConvolutionalDecoder):
+        if isinstance(model, AttentionClassifier) and isinstance(model.decoder, ConvolutionalDecoder):
             model.decoder.gathers = next(model.parameters()).device.type == "cpu"
         self.labels, self.split, self.training, self.protocol = labels, split, training, protocol
         self.layers = layers
-        self.optimizer = build_optimizer(model, training, protocol, lora_plus)
+        self.optimizer = optimizer or build_optimizer(model, training, protocol, lora_plus)
         self.plateau = build_schedule(self.optimizer, protocol)
         self.epochs: list[EpochRecord] = []
         self.best_epoch, self.best_rank = 0, -1.0

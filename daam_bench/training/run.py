@@ -7,42 +7,38 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
-import pandas as pd
 import torch
 from filelock import FileLock
 from rich.progress import Progress
 
 from daam_bench.allocator import keep_freed_memory
-from daam_bench.cache.reader import EmbeddingCache
-from daam_bench.environment import describe_environment
-from daam_bench.errors import ConfigError, RecordError
 from daam_bench.fingerprint import source_fingerprint
 from daam_bench.heads.build import build_model
-from daam_bench.records import (
-    EntropyRecord,
-    RunRecord,
-    read_record,
-    write_atomically,
-    write_finished,
-    write_record,
-)
+from daam_bench.records import EntropyRecord, RunRecord, read_record, write_finished
 from daam_bench.training.baselines import predict_best_single_layer, predict_majority
 from daam_bench.training.bench import Bench, open_bench
 from daam_bench.training.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
-from daam_bench.training.cost import EnergyMeter, flops_per_sample, peak_memory_bytes
+from daam_bench.training.cost import EnergyMeter, flops_per_sample
 from daam_bench.training.density import mean_densities, save_attention
 from daam_bench.training.entropy import measure_entropies, some_rows
-from daam_bench.training.folds import Fold, Rows, hold_out
-from daam_bench.training.metrics import score
+from daam_bench.training.folds import Fold
+from daam_bench.training.job import (
+    Place,
+    finished_record,
+    inner_rows,
+    places_of,
+    split_of,
+    stem_of,
+    write_result,
+)
 from daam_bench.training.names import BASELINES
-from daam_bench.training.replica import Replica, Split
+from daam_bench.training.replica import Replica
 from daam_bench.training.spec import TrainingSpec
 from daam_bench.training.together import train_together
 
 _ROOMS = ("heads", "training")
 # Models, their best states, moments and copies of all replicas that train together.
 _MOST_PARAMETERS = 250_000_000
-Place = tuple[Fold, int]
 
 
 def run_job(
@@ -72,11 +68,8 @@ def run_job(
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         bench = open_bench(cache_path, spec.folds, spec.training.shuffle_bytes)
-        folds = [fold for fold in bench.folds if only_fold in (None, fold.index)]
-        if not folds:
-            raise ConfigError("no such fold", expected=f"0 to {len(bench.folds) - 1}", found=only_fold)
-        places = [(fold, seed) for fold in folds for seed in spec.seeds]
-        left = [place for place in places if _finished(spec, bench, place, folder) is None]
+        places = places_of(spec, bench, only_fold)
+        left = [place for place in places if finished_record(folder, place, _key(spec, bench, place)) is None]
         title = f"{spec.dataset} x {spec.encoder}: {spec.variant}"
         baseline = spec.variant in BASELINES
         each = 1 if baseline else spec.training.epochs
@@ -94,14 +87,10 @@ def run_job(
             size = 1 if bench.source.in_memory else _replicas_at_once(spec, bench)
             for start in range(0, len(left), size):
                 _train(spec, bench, left[start : start + size], folder, advance)
-        records = [read_record(folder / f"{_stem(place)}.json") for place in places]
+        records = [read_record(folder / f"{stem_of(place)}.json") for place in places]
         if finish and only_fold is None:
             write_finished(folder, records)
     return records
-
-
-def _stem(place: Place) -> str:
-    return f"fold{place[0].index}_seed{place[1]}"
 
 
 def _key(spec: TrainingSpec, bench: Bench, place: Place) -> str:
@@ -120,83 +109,24 @@ def layers_of(spec: TrainingSpec, fold: Fold) -> list[int] | None:
     return None if spec.layers is None else spec.layers[fold.index]
 
 
-def _finished(spec: TrainingSpec, bench: Bench, place: Place, folder: Path) -> RunRecord | None:
-    """Return the record of an equal replica that an earlier run finished."""
-    try:
-        record = read_record(folder / f"{_stem(place)}.json")
-    except RecordError:
-        return None
-    return record if record.key == _key(spec, bench, place) else None
-
-
-def _hold_out(spec: TrainingSpec, bench: Bench, place: Place) -> tuple[Rows, Rows]:
-    fraction = spec.training.inner_fraction
-    return hold_out(place[0].train, bench.labels, bench.groups, bench.contents, fraction, place[1])
-
-
-def _write(
-    spec: TrainingSpec, bench: Bench, place: Place, folder: Path, predictions: Rows, facts: dict[str, Any]
-) -> None:
-    """Write predictions, then the record, which makes them count."""
-    fold, seed = place
-    labels, metric = bench.labels[fold.validation], spec.training.metric
-    record = RunRecord(
-        key=_key(spec, bench, place),
-        dataset=spec.dataset,
-        encoder=spec.encoder,
-        variant=spec.variant,
-        spec=spec.model_dump(mode="json", exclude={"seeds"}),
-        fold=fold.index,
-        fold_name=fold.name,
-        seed=seed,
-        metric=metric,
-        score=score(metric, labels, predictions),
-        majority_score=score(metric, labels, predict_majority(bench.labels, fold).predictions),
-        layers=layers_of(spec, fold),
-        train_samples=len(fold.train),
-        validation_samples=len(fold.validation),
-        **_origin(bench.cache),
-        cache_identity=bench.cache.identity.digest,
-        peak_memory_bytes=peak_memory_bytes(bench.device),
-        environment=describe_environment(str(bench.device), torch.get_num_threads()),
-        **facts,
-    )
-    ids = bench.cache.layout.sample_ids
-    frame = pd.DataFrame(
-        {
-            "sample_id": [ids[bench.usable[row]] for row in fold.validation],
-            "label": labels,
-            "prediction": predictions,
-        }
-    )
-    write_atomically(folder / f"{record.stem}.parquet", frame.to_parquet(index=False))
-    write_record(folder, record)
-
-
-def _origin(cache: EmbeddingCache) -> dict[str, Any]:
-    """Return what a record says of its data beside their names."""
-    attributes = cache.layout.attributes
-    names = ("modality", "dataset_kind", "encoder_model")
-    return {name: attributes.get(name, "") for name in names} | {"cache_shape": cache.layout.shape}
-
-
 def _score_baseline(spec: TrainingSpec, bench: Bench, place: Place, folder: Path) -> None:
     wall, cpu = perf_counter(), process_time()
     if spec.variant == "majority":
         found = predict_majority(bench.labels, place[0])
     else:
-        inner = _hold_out(spec, bench, place)
+        inner = inner_rows(spec, bench, place)
         layers = (bench.layer(number).numpy() for number in range(1, bench.cache.layout.layers + 1))
         found = predict_best_single_layer(layers, bench.labels, place[0], inner, spec.training.metric)
-    facts = {"wall_seconds": perf_counter() - wall, "cpu_seconds": process_time() - cpu}
-    _write(spec, bench, place, folder, found.predictions, {"kind": "baseline", "note": found.note, **facts})
+    facts: dict[str, Any] = {"wall_seconds": perf_counter() - wall, "cpu_seconds": process_time() - cpu}
+    facts |= {"kind": "baseline", "note": found.note, "layers": layers_of(spec, place[0])}
+    write_result(spec, bench, place, folder, _key(spec, bench, place), found.predictions, facts)
 
 
 def _train(spec: TrainingSpec, bench: Bench, places: list[Place], folder: Path, advance: Any) -> None:
     """Train some replicas together and write their records."""
     meter, waited = EnergyMeter(bench.device), bench.source.waited
     replicas = [_replica(spec, bench, place) for place in places]
-    marks = [(folder / _stem(place), _key(spec, bench, place)) for place in places]
+    marks = [(folder / stem_of(place), _key(spec, bench, place)) for place in places]
     _resume(replicas, marks)
     advance(sum(replica.trained_epochs for replica in replicas))
 
@@ -214,10 +144,11 @@ def _train(spec: TrainingSpec, bench: Bench, places: list[Place], folder: Path, 
         save_attention(replica.model, maps, mark[0])
         share = replica.wall_seconds / wall
         facts = _facts(spec, bench, replica) | {
+            "layers": layers_of(spec, place[0]),
             "loading_seconds": waited / len(replicas),
             "energy_joules": None if joules is None else joules * share,
         }
-        _write(spec, bench, place, folder, outcome.predictions.numpy(), facts)
+        write_result(spec, bench, place, folder, mark[1], outcome.predictions.numpy(), facts)
         remove_checkpoint(mark[0])
 
 
@@ -229,9 +160,6 @@ def _resume(replicas: list[Replica], marks: list[tuple[Path, str]]) -> None:
 
 def _replica(spec: TrainingSpec, bench: Bench, place: Place) -> Replica:
     fold, seed = place
-    split = Split(fold.train, None, fold.validation)
-    if spec.protocol.select == "inner":
-        split = Split(*_hold_out(spec, bench, place), fold.validation)
     layers = layers_of(spec, fold)
     training = spec.training
     if training.density_heads and layers and len(layers) % training.density_heads:
@@ -251,7 +179,7 @@ def _replica(spec: TrainingSpec, bench: Bench, place: Place) -> Replica:
     return Replica(
         model,
         torch.from_numpy(bench.labels).to(bench.device),
-        split,
+        split_of(spec, bench, place),
         training,
         spec.protocol,
         order_seed=(seed, fold.index),

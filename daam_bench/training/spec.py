@@ -8,8 +8,8 @@ from daam_bench.heads.own import fingerprint_of_file, own_variant
 from daam_bench.heads.presets import Variant, find_variant
 
 
-class TrainingSpec(BaseModel):
-    """What one training job computes; equal specs and equal caches give equal results."""
+class JobSpec(BaseModel):
+    """What every job of replicas says: one variant, on the samples of one cache, over its folds and seeds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -20,6 +20,11 @@ class TrainingSpec(BaseModel):
     folds: FoldRule
     training: TrainingConfig
     protocol: Protocol
+
+
+class TrainingSpec(JobSpec):
+    """What one training job computes; equal specs and equal caches give equal results."""
+
     layers: dict[int, list[int]] | None = Field(
         None, description="by fold: numbers, from 1, of the layers to train on; by default all of them"
     )

@@ -186,6 +186,35 @@ def test_cached_lora_is_not_the_papers_lora():
     assert (row["variant"], row["ours"]) == ("encoder_lora_r4", pytest.approx(52))
 
 
+TUNED = {"kind": "encoder_tuning", "training": {k: v for k, v in TRAINING.items() if k != "decoder_channels"}}
+
+
+def test_encoder_lora_is_compared_though_it_has_no_decoder():
+    records = folds("encoder_lora_r4", [0.51, 0.53], **TUNED, parameters_with_decoder=393_216)
+    row = cell(records, paper_dataset="iemocap", paper_variant="lora_r4", quantity="mean accuracy")
+    assert row["verdict"] in ("inside", "above", "below")
+    row = cell(records, paper_variant="lora_r4", quantity="parameters")
+    # 24 layers x 2 projections x A and B of rank 4 over 1,024 features.
+    assert (row["ours"], row["printed"], row["verdict"]) == (pytest.approx(0.393216), 0.39, "inside")
+
+
+def test_encoder_lora_as_released_has_the_released_budget():
+    released = Protocol.model_validate("released").model_dump()
+    setting = SETTINGS[1]
+    found = []
+    for changes in ({"epochs": 1, "batch_size": 4, "learning_rate": 1e-6}, {}):
+        training = TUNED["training"] | setting.training | changes
+        shape = (127_600, 40, 5120)
+        facts = {"kind": "encoder_tuning", "protocol": released, "training": training, "cache_shape": shape}
+        found.append(departures(setting, [iemocap("encoder_lora_r4", 0, 0.9, **facts)]))
+    assert found[0] == []
+    assert found[1] == [
+        "epochs 35 instead of 1",
+        "batch size 32 instead of 4",
+        "learning rate 5e-05 instead of 1e-06",
+    ]
+
+
 def test_parameters_are_held_against_the_printed_range():
     records = folds("daam_v1", [0.6, 0.7])
     row = cell(records, paper_variant="daam_v1", quantity="parameters")

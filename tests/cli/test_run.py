@@ -64,3 +64,16 @@ def test_mistakes_are_one_line(work, call, words, code, said):
     found, _, err = call("run", *words, *WORDS)
     assert found == code
     assert said in err and len(err.splitlines()) == 1
+
+
+def test_the_encoder_itself_can_be_tuned_and_its_record_repeated(work, data_of):
+    words = ("run", "vader", "minilm-l6", "encoder_lora_r4", "--fold", 0, "--seed", 0)
+    code, (found,) = data_of(*words, *WORDS, "--output", "one")
+    assert code == 0
+    assert (found["kind"], found["variant"]) == ("encoder_tuning", "encoder_lora_r4")
+    assert found["cache_identity"] == read_record(Path("results") / RUN / "fold0_seed0.json").cache_identity
+    record = Path("one/runs/vader/minilm-l6/encoder_lora_r4/fold0_seed0.json")
+    cache = Path("results/embeddings/vader/minilm-l6")
+    code, (again,) = data_of("run", "--record", record, "--cache", cache, "--output", "two")
+    assert code == 0
+    assert (again["key"], again["score"], again["epochs"]) == (found["key"], found["score"], found["epochs"])

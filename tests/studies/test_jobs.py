@@ -129,3 +129,21 @@ def test_the_overlay_measures_every_switch_that_a_cached_variant_has():
     switches = {job.name.subject for job in jobs if job.name.kind == "switch"}
     assert switches >= {"density_exponent", "attention_axis", "grouped_queries", "optimizer", "select"}
     assert {job.pick.size for job in jobs if job.pick} == {1, 2, 3, 4, 5}
+
+
+def test_studies_reach_encoder_variants_by_name_and_as_part_of_all():
+    experiment = {"dataset": "vader", "encoder": "minilm-l6", "variants": ["mha"], "seeds": [3]}
+    tuned = [experiment | {"encoder_variants": ["encoder_lora_plus_r4"]}]
+    switches = {"kind": "switches", "switches": ["encoder_lora_scale", "attention_axis"]}
+    found = studies_of(
+        switches, {"kind": "protocols", "variants": ["encoder_lora_plus_r4"]}, experiments=tuned
+    )
+    assert {(str(job.name), job.variant) for job in found} == {
+        ("switch-encoder_lora_scale-alpha", "encoder_lora_plus_r4"),
+        ("switch-attention_axis-batch", "mha"),
+        ("protocol-paper", "encoder_lora_plus_r4"),
+        ("protocol-released", "encoder_lora_plus_r4"),
+    }
+    ablation = {"kind": "layer_ablation", "variants": ["encoder_lora_plus_r4"]}
+    with pytest.raises(ConfigError, match="no density"):
+        studies_of(ablation, experiments=tuned)

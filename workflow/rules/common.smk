@@ -6,6 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from daam_bench import specs
+from daam_bench.adapters.presets import ENCODER_VARIANTS
 from daam_bench.analysis.names import figure_names, study_figure_names, study_table_names, table_names
 from daam_bench.assets import ASSETS
 from daam_bench.config import parse_config
@@ -40,6 +41,7 @@ wildcard_constraints:
     dataset="|".join(PLAN.datasets),
     encoder="|".join(PLAN.encoders),
     variant="|".join([*PLAN.variants, *BASELINES]),
+    encoder_variant="|".join(ENCODER_VARIANTS),
 
 
 def asset_marker(path):
@@ -80,12 +82,23 @@ def training_spec(wildcards):
     return json.dumps(specs.training_spec(CONFIG, PLAN, *place))
 
 
+def tuning_spec(wildcards):
+    """Return the job of one encoder variant as JSON."""
+    place = (wildcards.dataset, wildcards.encoder, wildcards.encoder_variant)
+    return json.dumps(specs.tuning_spec(CONFIG, PLAN, *place))
+
+
+def variants_of(dataset, encoder):
+    """Return all that has results on one cache: baselines, variants, encoder variants."""
+    return [*BASELINES, *PLAN.variants_of(dataset, encoder), *PLAN.encoder_variants_of(dataset, encoder)]
+
+
 def all_records():
     """Return the finished lists of every variant and baseline of the plan."""
     return [
         f"results/runs/{dataset}/{encoder}/{variant}/finished.json"
         for dataset, encoder in PLAN.caches
-        for variant in [*BASELINES, *PLAN.variants_of(dataset, encoder)]
+        for variant in variants_of(dataset, encoder)
     ]
 
 

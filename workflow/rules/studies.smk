@@ -5,11 +5,21 @@
 STUDIES = {job.place: job for job in PLAN.studies}
 
 
-def study_spec(wildcards):
-    """Return a derived job as JSON: the ordinary one under its own protocol and seeds."""
-    job = STUDIES[f"{wildcards.dataset}/{wildcards.encoder}/{wildcards.study}/{wildcards.variant}"]
+def derived(ordinary, wildcards, variant):
+    """Return an ordinary job under the protocol and seeds of a derived one, as JSON."""
+    job = STUDIES[f"{wildcards.dataset}/{wildcards.encoder}/{wildcards.study}/{variant}"]
     changes = {"protocol": job.protocol.model_dump(mode="json"), "seeds": list(job.seeds)}
-    return json.dumps(json.loads(training_spec(wildcards)) | changes)
+    return json.dumps(json.loads(ordinary) | changes)
+
+
+def study_spec(wildcards):
+    """Return a derived training job as JSON."""
+    return derived(training_spec(wildcards), wildcards, wildcards.variant)
+
+
+def tuning_study_spec(wildcards):
+    """Return a derived job of encoder LoRA as JSON."""
+    return derived(tuning_spec(wildcards), wildcards, wildcards.encoder_variant)
 
 
 def choice_spec(wildcards):
@@ -87,6 +97,32 @@ rule train_study:
         "Training {wildcards.variant} under {wildcards.study} on {wildcards.dataset} x {wildcards.encoder}"
     shell:
         "daam-bench step train-variant {input.cache:q} {output:q} --spec {params.spec:q} --log {log:q}"
+
+
+rule tune_study:
+    input:
+        lambda wildcards: asset_marker(PLAN.datasets[wildcards.dataset].path),
+        lambda wildcards: asset_marker(PLAN.encoders[wildcards.encoder].model),
+        "results/samples/{dataset}.leakage.csv",
+        cache="results/embeddings/{dataset}/{encoder}/manifest.json",
+        samples="results/samples/{dataset}.parquet",
+    output:
+        "results/studies/{dataset}/{encoder}/{study}/{encoder_variant}/finished.json",
+    log:
+        "results/logs/tune_study/{dataset}/{encoder}/{study}/{encoder_variant}.log",
+    benchmark:
+        "results/benchmarks/tune_study/{dataset}/{encoder}/{study}/{encoder_variant}.tsv"
+    wildcard_constraints:
+        study="(protocol|switch)-[a-z0-9_.-]+",
+    threads: 16
+    params:
+        spec=tuning_study_spec,
+        source=TUNING_SOURCE,
+    message:
+        "Tuning {wildcards.encoder} under {wildcards.study} on {wildcards.dataset}: {wildcards.encoder_variant}"
+    shell:
+        "daam-bench step tune-encoder {input.cache:q} {input.samples:q} {output:q} --spec {params.spec:q}"
+        " --log {log:q}"
 
 
 rule write_study_tables:

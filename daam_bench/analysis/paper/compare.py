@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from daam_bench.adapters.presets import KIND
 from daam_bench.analysis.paper.ours import NAN, OURS, Ours
 from daam_bench.analysis.paper.printed import ANY, LORA_ROWS, printed_cells
 from daam_bench.analysis.paper.settings import DECODER_CHANNELS, SETTINGS, Setting, departures
@@ -103,8 +104,8 @@ def _verdict(cell: dict[Any, Any], setting: Setting, mine: list[RunRecord], ours
 
 def _obstacle(quantity: str, setting: Setting, mine: list[RunRecord], ours: Ours) -> str:
     """Return why a value of ours cannot be held against the printed one; mostly nothing."""
-    if quantity == "attention parameters":
-        return ""
+    if quantity == "attention parameters" or (quantity == "parameters" and mine[0].kind == KIND):
+        return ""  # encoder LoRA has no decoder
     if quantity == "parameters":
         channels = mine[0].training.get("decoder_channels")
         return "" if channels == DECODER_CHANNELS else f"decoder channels {channels} instead of 512"

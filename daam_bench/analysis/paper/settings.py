@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import PurePosixPath
 
+from daam_bench.adapters.presets import KIND
 from daam_bench.config import PROTOCOLS
 from daam_bench.records import RunRecord
 
@@ -24,6 +25,7 @@ class Setting:
         samples: size of the dataset; None where the paper does not print how many clips it has.
         units: what F1 or R1 counts: folds or seeds.
         training: batch size, learning rate and loss.
+        released_tuning: what the released script of encoder LoRA has instead (D11).
     """
 
     dataset: str
@@ -34,6 +36,7 @@ class Setting:
     samples: int | None
     units: str
     training: dict[str, object]
+    released_tuning: dict[str, object]
 
     def is_of(self, record: RunRecord) -> bool:
         """Say whether a record is of this dataset and encoder, whatever they are called."""
@@ -56,6 +59,7 @@ SETTINGS = (
         samples=None,
         units="folds",
         training={"batch_size": 8, "learning_rate": 1e-4, "loss": "focal"},
+        released_tuning={"batch_size": 1},
     ),
     Setting(
         dataset="ag_news",
@@ -66,6 +70,7 @@ SETTINGS = (
         samples=127_600,
         units="seeds",
         training={"batch_size": 32, "learning_rate": 5e-5, "loss": "cross_entropy"},
+        released_tuning={"epochs": 1, "batch_size": 4, "learning_rate": 1e-6},
     ),
     Setting(
         dataset="cifar100",
@@ -77,6 +82,7 @@ SETTINGS = (
         units="seeds",
         # The released script has 1e-5 where the text has 1e-4 (D4).
         training={"batch_size": 32, "learning_rate": (1e-4, 1e-5), "loss": "cross_entropy"},
+        released_tuning={"batch_size": 16},
     ),
 )
 
@@ -88,7 +94,11 @@ def departures(setting: Setting, records: Sequence[RunRecord]) -> list[str]:
     """
     record = records[0]
     found = _of_protocol(record)
-    wanted = {"epochs": EPOCHS, "decoder_channels": DECODER_CHANNELS} | setting.training
+    wanted: dict[str, object] = {"epochs": EPOCHS} | setting.training
+    if record.kind != KIND:
+        wanted |= {"decoder_channels": DECODER_CHANNELS}
+    elif record.protocol.get("encoder_lora_budget") == "released":
+        wanted |= setting.released_tuning
     for name, value in wanted.items():
         allowed = value if isinstance(value, tuple) else (value,)
         if (ours := record.training.get(name)) not in allowed:

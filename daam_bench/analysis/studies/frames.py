@@ -13,7 +13,7 @@ from daam_bench.studies.names import StudyName
 
 def run_frame(folders: Sequence[Path]) -> pd.DataFrame:
     """Return one row a trained replica: `replica_frame` with `select` and `layers` of its record."""
-    return _frame([r for r in read_all(folders) if r.kind == "attention"])
+    return _frame([r for r in read_all(folders) if r.kind != "baseline"])
 
 
 def study_frame(folders: Sequence[Path], kind: str) -> pd.DataFrame:

@@ -15,7 +15,7 @@ def _frame(results: Results) -> pd.DataFrame:
         {name: getattr(r, name) for name in (*CACHE, "variant")}
         | {counting: getattr(r, f"parameters_{counting}") for counting in COUNTINGS}
         for r in results.records
-        if r.kind == "attention"
+        if r.kind != "baseline"
     ]
     frame = pd.DataFrame(rows, columns=[*CACHE, "variant", *COUNTINGS])
     return frame.drop_duplicates([*CACHE, "variant"], ignore_index=True)
@@ -30,7 +30,8 @@ def _readable(frame: pd.DataFrame) -> pd.DataFrame:
 
 TABLE = Table(
     title="Trainable parameters",
-    caption="Trainable parameters: attention alone, with the convolutions, with the classifier.",
+    caption="Trainable parameters: attention alone, with the convolutions, with the classifier. Of encoder "
+    "LoRA, which has no convolutions: A and B; with classifier and projector as far as they are trained.",
     frame=_frame,
     readable=_readable,
 )

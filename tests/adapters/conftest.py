@@ -1,0 +1,5 @@
+"""Encoders to adapt."""
+
+from encoders.conftest import model_folder
+
+__all__ = ["model_folder"]  # a fixture
