@@ -8,7 +8,7 @@ CONSTRAINTS := $(shell command -v nvidia-smi >/dev/null 2>&1 || echo "-c constra
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check $(CONSTRAINTS) \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help tables figures report studies cache test lint benchmark-cache benchmark-train torture load clusters
+.PHONY: help tables figures report studies cache test lint benchmark-cache benchmark-train torture load clusters docs
 # Set-up writes into one .venv, and Snakemake holds one lock: never two at a time.
 .NOTPARALLEL:
 
@@ -30,6 +30,7 @@ report: .venv/.installed ## the report alone
 studies: .venv/.installed ## every protocol, each switch alone and the ablation of layers (half an hour)
 	@$(BIN)/daam-bench unlock
 	$(BIN)/snakemake tables figures report --configfile config/studies.yaml
+	$(BIN)/python benchmarks/disagreements.py results docs/disagreements.md
 
 cache: .venv/.installed ## the embeddings alone
 	@$(BIN)/daam-bench unlock
@@ -62,6 +63,9 @@ load: .venv/.installed ## a cache of up to 52 GB through every step in bounded m
 clusters: .venv/.installed ## a real Slurm on this machine, and dask on it (root; apt: slurm-wlm munge)
 	@$(PIP_INSTALL) -e '.[slurm,distributed]'
 	bash .ci/slurm $(BIN)/python
+
+docs: .venv/.installed-dev ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lint: .venv/.installed-dev ## style, types and workflow checks
 	$(BIN)/ruff check

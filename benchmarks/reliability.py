@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-MARKS = ("<!-- figures: made by `make torture`, not by hand -->", "<!-- end of figures -->")
+from page import replace_figures
+
 TITLES = {
     "kills_extraction": "kills of an extraction, at random moments and random writing calls",
     "kills_training": "kills of a training job, likewise",
@@ -41,10 +42,7 @@ def table_of(results: Mapping[str, Any]) -> str:
 def main() -> None:
     """Replace what stands between the marks of the page."""
     results, page = json.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2])
-    before, _, rest = page.read_text(encoding="utf-8").partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    text = f"{before}{MARKS[0]}\n{table_of(results)}\n{MARKS[1]}{after}"
-    page.write_text(text, encoding="utf-8")
+    replace_figures(page, "make torture", table_of(results))
 
 
 if __name__ == "__main__":
