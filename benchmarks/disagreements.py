@@ -1,4 +1,4 @@
-"""Write the measured effect of each switch into its page: `disagreements.py results/ docs/disagreements.md`."""
+"""Write each switch's measured effect into its page: `disagreements.py results docs/disagreements.md`."""
 
 import sys
 from pathlib import Path
