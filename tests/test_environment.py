@@ -16,7 +16,19 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
 REQUIRED = ("torch", "transformers", "h5py", "zarr", "dask", "datasets", "pandas", "snakemake", "matplotlib")
-DISTRIBUTION_OF = {"yaml": "pyyaml", "upath": "universal-pathlib", "sklearn": "scikit-learn", "PIL": "pillow"}
+DISTRIBUTION_OF = {
+    "PIL": "pillow",
+    "markdown_it": "markdown-it-py",
+    "sklearn": "scikit-learn",
+    "upath": "universal-pathlib",
+    "yaml": "pyyaml",
+}
+    "yaml": "pyyaml",
+    "upath": "universal-pathlib",
+    "sklearn": "scikit-learn",
+    "PIL": "pillow",
+    "markdown_it": "markdown-it-py",
+}
 
 
 def names(requirements: Iterable[str]) -> set[str]:

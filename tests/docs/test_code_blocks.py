@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,9 @@ import yaml
 from markdown_it import MarkdownIt
 from PIL import Image
 
+from daam_bench.config import Modality
 from daam_bench.config.merge import load_merged, merge_configs
+from daam_bench.datasets.registry import dataset_kind
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -112,7 +115,9 @@ def test_the_blocks_of_a_page_run(page, finished_run, tmp_path):
             title = TITLE.search(block.info)
             file = folder / (title.group(1) if title else "config/block.yaml")
             file.write_text(block.text)
-            load_merged(folder / "config.yaml", [file])
+            config = load_merged(folder / "config.yaml", [file])
+            for name, dataset in config.datasets.items():
+                assert dataset_kind(dataset.kind).modality_of(dataset, name) in get_args(Modality)
             continue
         if block.language == "python":
             above += block.text
