@@ -23,12 +23,6 @@ DISTRIBUTION_OF = {
     "upath": "universal-pathlib",
     "yaml": "pyyaml",
 }
-    "yaml": "pyyaml",
-    "upath": "universal-pathlib",
-    "sklearn": "scikit-learn",
-    "PIL": "pillow",
-    "markdown_it": "markdown-it-py",
-}
 
 
 def names(requirements: Iterable[str]) -> set[str]:
