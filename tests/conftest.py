@@ -126,3 +126,11 @@ def bucket(request: pytest.FixtureRequest) -> Callable[[], str]:
         return f"s3://{name}/caches"
 
     return make
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Name the code blocks of the documentation that were not executed, and why."""
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            if name == "not executed":
+                terminalreporter.write_line(f"not executed: {value}")

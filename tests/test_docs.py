@@ -1,4 +1,4 @@
-"""What the pages say is true: their commands and links exist, the overlays are valid."""
+"""What the pages and overlays say is true: links and commands exist, settings are valid."""
 
 import re
 from pathlib import Path

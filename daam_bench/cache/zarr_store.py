@@ -22,7 +22,9 @@ class ZarrStore(EmbeddingStore):
     def __init__(self, path: Path, group: zarr.Group) -> None:
         super().__init__(path)
         self.group = group
-        self.embeddings = cast("zarr.Array[Any]", group["embeddings"])
+        # A chunk of quarantined samples alone is all NaN, the fill value, and must be written all the same.
+        embeddings = cast("zarr.Array[Any]", group["embeddings"])
+        self.embeddings = embeddings.with_config({"write_empty_chunks": True})
 
     @classmethod
     def create(cls, path: Path, layout: CacheLayout) -> Self:

@@ -101,6 +101,14 @@ def test_quarantined_rows_are_nan_and_named(home, kind):
     assert verify_cache(path).ok
 
 
+def test_a_chunk_of_quarantined_rows_alone_is_written(home, kind):
+    path = fill(home, kind, quarantined=range(ROWS, 2 * ROWS))
+    cache = open_cache(path)
+    assert len(cache.quarantined) == ROWS
+    assert np.isnan(cache.chunk(1)).all()
+    assert verify_cache(path).ok
+
+
 def test_a_chunk_never_written_is_an_error_or_nan_not_zeros(home, kind):
     path = fill(home, kind, stop_after=2)
     with store_class(form(kind)).open(path) as store:
