@@ -2,33 +2,6 @@
 # Which layers an ablation keeps is known when it runs; how many and by what rule is in the plan.
 
 
-STUDIES = {job.place: job for job in PLAN.studies}
-
-
-def derived(ordinary, wildcards, variant):
-    """Return an ordinary job under the protocol and seeds of a derived one, as JSON."""
-    job = STUDIES[f"{wildcards.dataset}/{wildcards.encoder}/{wildcards.study}/{variant}"]
-    changes = {"protocol": job.protocol.model_dump(mode="json"), "seeds": list(job.seeds)}
-    return json.dumps(json.loads(ordinary) | changes)
-
-
-def study_spec(wildcards):
-    """Return a derived training job as JSON."""
-    return derived(training_spec(wildcards), wildcards, wildcards.variant)
-
-
-def tuning_study_spec(wildcards):
-    """Return a derived job of encoder LoRA as JSON."""
-    return derived(tuning_spec(wildcards), wildcards, wildcards.encoder_variant)
-
-
-def choice_spec(wildcards):
-    """Return the picks of layers that the ablations of a variant need, as JSON."""
-    place = (wildcards.dataset, wildcards.encoder, wildcards.variant)
-    jobs = [j for j in PLAN.studies if j.pick and (j.dataset, j.encoder, j.variant) == place]
-    return json.dumps({"picks": [job.pick.name for job in jobs], "seeds": list(jobs[0].seeds)})
-
-
 rule studies:
     input:
         study_tables(),
