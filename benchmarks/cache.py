@@ -31,9 +31,9 @@ from daam_bench.encoders.pooling import masked_mean
 
 RESOURCES = Path("resources")
 SCRATCH = Path("results")
-SAMPLES, FEW_SAMPLES = 3072, 768  # for what differs little, for what differs much
+SAMPLES, FEW_SAMPLES = 6144, 3072  # for what differs little, for what differs much
 NAIVE_BATCH, TRAINING_BATCH = 16, 32
-CLOSE_ROUNDS = 11
+CLOSE_ROUNDS = 7
 POSITIONS = 2048
 READ_SAMPLES, LAYERS, FEATURES = 24_000, 24, 1024
 NAIVE_READS = 100
@@ -152,7 +152,7 @@ def pooling_of(all_layers: bool) -> Callable[[], object]:
 
 
 def measure_memory() -> tuple[dict[str, float], dict[str, Any]]:
-    base = SAMPLES // 2
+    base = SAMPLES // 4
     peaks = {
         "samples_1x": peak_mebibytes(extraction_of, base),
         "samples_8x": peak_mebibytes(extraction_of, 8 * base),
