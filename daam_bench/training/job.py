@@ -1,5 +1,6 @@
 """What every job of replicas shares: its folds and seeds, its held-out rows, and how a result is written."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from daam_bench.errors import ConfigError, RecordError
 from daam_bench.records import RunRecord, read_record, write_atomically, write_record
 from daam_bench.training.baselines import predict_majority
 from daam_bench.training.bench import Bench
+from daam_bench.training.checkpoint import remove_checkpoint
 from daam_bench.training.cost import peak_memory_bytes
 from daam_bench.training.folds import Fold, Rows, hold_out
 from daam_bench.training.metrics import score
@@ -38,13 +40,25 @@ def stem_of(place: Place) -> str:
     return f"fold{place[0].index}_seed{place[1]}"
 
 
-def finished_record(folder: Path, place: Place, key: str) -> RunRecord | None:
-    """Return the record of an equal replica that an earlier run finished."""
+def unfinished(folder: Path, places: list[Place], key_of: Callable[[Place], str]) -> list[Place]:
+    """Return the replicas that have no record of their key yet; of the others, clear away the checkpoints.
+
+    A run that was killed between a replica's record and the end of its checkpoint leaves the latter behind.
+    """
+    left = []
+    for place in places:
+        if _has_record(folder, place, key_of(place)):
+            remove_checkpoint(folder / stem_of(place))
+        else:
+            left.append(place)
+    return left
+
+
+def _has_record(folder: Path, place: Place, key: str) -> bool:
     try:
-        record = read_record(folder / f"{stem_of(place)}.json")
+        return read_record(folder / f"{stem_of(place)}.json").key == key
     except RecordError:
-        return None
-    return record if record.key == key else None
+        return False
 
 
 def inner_rows(spec: JobSpec, bench: Bench, place: Place) -> tuple[Rows, Rows]:

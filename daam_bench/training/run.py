@@ -24,11 +24,11 @@ from daam_bench.training.entropy import measure_entropies, some_rows
 from daam_bench.training.folds import Fold
 from daam_bench.training.job import (
     Place,
-    finished_record,
     inner_rows,
     places_of,
     split_of,
     stem_of,
+    unfinished,
     write_result,
 )
 from daam_bench.training.names import BASELINES
@@ -69,7 +69,7 @@ def run_job(
     with FileLock(folder / ".lock"):
         bench = open_bench(cache_path, spec.folds, spec.training.shuffle_bytes)
         places = places_of(spec, bench, only_fold)
-        left = [place for place in places if finished_record(folder, place, _key(spec, bench, place)) is None]
+        left = unfinished(folder, places, lambda place: _key(spec, bench, place))
         title = f"{spec.dataset} x {spec.encoder}: {spec.variant}"
         baseline = spec.variant in BASELINES
         each = 1 if baseline else spec.training.epochs

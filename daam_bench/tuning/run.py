@@ -19,7 +19,7 @@ from daam_bench.records import RunRecord, read_record, write_atomically, write_f
 from daam_bench.training.bench import Bench, bench_of, best_device, usable_rows
 from daam_bench.training.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from daam_bench.training.cost import EnergyMeter
-from daam_bench.training.job import Place, finished_record, places_of, stem_of, write_result
+from daam_bench.training.job import Place, places_of, stem_of, unfinished, write_result
 from daam_bench.training.together import train_together
 from daam_bench.tuning.cost import flops_of_row, median_row
 from daam_bench.tuning.replica import TunedReplica
@@ -65,7 +65,7 @@ def run_tuning(
         cache, device = open_cache(cache_path), best_device()
         bench = bench_of(cache, spec.folds, device, RowSource(len(usable_rows(cache)), device))
         places = places_of(spec, bench, only_fold)
-        left = [place for place in places if finished_record(folder, place, _key(spec, bench, place)) is None]
+        left = unfinished(folder, places, lambda place: _key(spec, bench, place))
         each = spec.budget.epochs
         task = progress.add_task(
             f"{spec.dataset} x {spec.encoder}: {spec.variant}",

@@ -146,6 +146,22 @@ def test_killed_after_any_epoch_it_ends_with_identical_results(work_of, tmp_path
         assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
+def test_killed_after_a_record_it_leaves_no_checkpoint_behind(work_of, tmp_path, monkeypatch):
+    work = work_of("bert")
+    spec = work.spec()
+
+    def killing(stem):
+        stem.with_name(f"{stem.name}.checkpoint.json").unlink()
+        raise KilledError
+
+    with monkeypatch.context() as patched, pytest.raises(KilledError):
+        patched.setattr(tuning_run, "remove_checkpoint", killing)
+        run(work, tmp_path, spec)
+    assert len(list(tmp_path.glob("*.checkpoint"))) == 1
+    run(work, tmp_path, spec)
+    assert not list(tmp_path.glob("*checkpoint*"))
+
+
 def test_a_finished_job_loads_no_encoder(work_of, tmp_path, monkeypatch):
     work = work_of("bert")
     spec = work.spec()
