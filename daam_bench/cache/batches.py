@@ -13,8 +13,9 @@ import torch
 
 from daam_bench.encoders.base import Encoder, Prepared
 
-# Larger batches gain nothing on a CPU and cost memory; lengths are sorted, so few positions are padding.
-_POSITIONS_ON_CPU, _POSITIONS_ON_GPU = 2048, 32768
+# Larger batches gain nothing on a CPU, and their buffers are more than malloc keeps (`allocator`); lengths are
+# sorted, so few positions are padding.
+_POSITIONS_ON_CPU, _POSITIONS_ON_GPU = 1024, 32768
 _COMPARED_SAMPLES = 16
 
 
@@ -84,8 +85,9 @@ def _encode_window(
     for batch in batches_by_length([prepared.positions[row] for row in good], budget):
         rows = [good[i] for i in batch]
         values = encoder.encode([prepared.inputs[row] for row in rows]).numpy()
-        for row, value in zip(rows, values, strict=True):
-            if np.isfinite(value).all():
+        finite = np.isfinite(values).all(axis=(1, 2))
+        for row, value, usable in zip(rows, values, finite, strict=True):
+            if usable:
                 result.block[start + row] = value
                 result.lengths[start + row] = prepared.lengths[row]
             else:

@@ -71,6 +71,7 @@ class CacheWriter:
         self.ledger = Ledger(ledger_path(self.path))
         self._lock = lock_of(self.path, f"{part[0]}-of-{part[1]}")
         self._store: EmbeddingStore | None = None
+        self._written: set[int] = set()
 
     @classmethod
     def of_store(cls, path: Path) -> Self:
@@ -123,9 +124,13 @@ class CacheWriter:
         return range(*bounds)
 
     def missing_chunks(self) -> list[int]:
-        """Return this part's chunks that are not committed, or not what was committed, ascending."""
+        """Return this part's chunks that are not committed, or not what was committed, ascending.
+
+        Those that this writer wrote itself are not read again.
+        """
         entries = self.ledger.read()
-        return [i for i in self.own_chunks() if not self._is_whole(i, entries.get(i))]
+        own = [i for i in self.own_chunks() if i not in self._written]
+        return [i for i in own if not self._is_whole(i, entries.get(i))]
 
     def write_chunk(self, index: int, block: Block, lengths: list[int], quarantined: dict[str, str]) -> None:
         """Commit one chunk: the values first, then its line in the ledger.
@@ -139,6 +144,7 @@ class CacheWriter:
         self.store.write_chunk(index, block)
         sha256 = hash_block(block)
         self.ledger.append(LedgerEntry(chunk=index, sha256=sha256, lengths=lengths, quarantined=quarantined))
+        self._written.add(index)
 
     def finish(self) -> dict[str, Any]:
         """Write lengths and the mark of completeness; return the facts for a manifest.

@@ -158,6 +158,22 @@ def test_a_damaged_chunk_alone_is_missing_for_the_writer(home, kind):
     assert files_of(fill(home, kind)) == clean
 
 
+def test_what_a_writer_wrote_itself_it_does_not_read_again(home, kind, monkeypatch):
+    path, read = fill(home, kind, stop_after=3), []
+    with CacheWriter(home, form(kind), make_layout(), make_identity()) as writer:
+        left = writer.missing_chunks()
+        for index in left:
+            rows = writer.layout.rows_of(index)
+            writer.write_chunk(index, values()[rows], list(range(rows.start + 1, rows.stop + 1)), {})
+        whole = type(writer.store).read_chunk
+        monkeypatch.setattr(
+            type(writer.store), "read_chunk", lambda store, i: read.append(i) or whole(store, i)
+        )
+        writer.finish()
+    assert left and sorted(read) == [0, 1, 2]
+    assert verify_cache(path).ok
+
+
 def test_a_block_that_was_not_committed_is_found_by_the_ledger(home, kind):
     path = fill(home, kind)
     with store_class(form(kind)).open(path, writable=True) as store:
