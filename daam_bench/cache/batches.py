@@ -13,8 +13,8 @@ import torch
 
 from daam_bench.encoders.base import Encoder, Prepared
 
-# Larger batches gain nothing on a CPU, and their buffers are more than malloc keeps (`allocator`); lengths are
-# sorted, so few positions are padding.
+# Larger batches gain nothing on a CPU, and their buffers are more than malloc keeps (`allocator`). Lengths
+# are sorted: few positions are padding.
 _POSITIONS_ON_CPU, _POSITIONS_ON_GPU = 1024, 32768
 _COMPARED_SAMPLES = 16
 
