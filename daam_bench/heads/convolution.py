@@ -65,7 +65,7 @@ class _Pair(torch.autograd.Function):
         change_1 = _weight_gradient(seen, inner).view(out_1, 3, 3, in_1).permute(0, 3, 1, 2)
         change_2 = _weight_gradient(many, held).view(3, 3, out_2, out_1).flip(0, 1)
         before = _add_up(conv2d(inner, gathered.transpose(0, 1)))
-        positions = inner.permute(0, 2, 3, 1).reshape(-1, out_1)
+        positions = _positions(inner)
         of_bias_1 = (positions.new_ones(1, len(positions)) @ positions).squeeze(0)  # faster than a sum
         return before, change_1, of_bias_1, change_2.permute(2, 3, 0, 1), gradient.sum((0, 1, 2))
 
@@ -84,8 +84,16 @@ def _held(weight: Tensor) -> Tensor:
 
 
 def _weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
-    shape = (gradient.shape[1], x.shape[1], 1, 1)
-    return cast(Tensor, conv2d_weight(x, shape, gradient))  # type: ignore[no-untyped-call]
+    """Return the gradient of the weights of a convolution of one position, with out x in elements."""
+    if gradient.dtype == torch.float32:  # its plain products take a slower library on some processors
+        shape = (gradient.shape[1], x.shape[1], 1, 1)
+        return cast(Tensor, conv2d_weight(x, shape, gradient))  # type: ignore[no-untyped-call]
+    return _positions(gradient).t() @ _positions(x)
+
+
+def _positions(x: Tensor) -> Tensor:
+    """Return [batch, channel, height, width], channels last in memory, as [position, channel]."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
 def _gather(x: Tensor) -> Tensor:
@@ -101,9 +109,12 @@ def _gather(x: Tensor) -> Tensor:
 def _add_up(parts: Tensor) -> Tensor:
     """Return for each position the sum of what its neighbours hold for it: the transpose of `_gather`."""
     batch, nine, height, width = parts.shape
-    held = parts.permute(0, 2, 3, 1).reshape(batch, height, width, 3, 3, nine // 9).float()
-    total = held.new_zeros((batch, height + 2, width + 2, nine // 9))
-    for row in range(3):
-        for column in range(3):
-            total[:, row : row + height, column : column + width] += held[:, :, :, row, column]
-    return total[:, 1:-1, 1:-1].to(parts.dtype)
+    held = parts.permute(0, 2, 3, 1).reshape(batch, height, width, 3, nine // 3)
+    in_row = held[:, :, :, 1].float()  # three neighbours of a row at once
+    in_row[:, 1:] += held[:, :-1, :, 2]
+    in_row[:, :-1] += held[:, 1:, :, 0]
+    beside = in_row.view(batch, height, width, 3, nine // 9)
+    total = beside[:, :, :, 1].contiguous()
+    total[:, :, 1:] += beside[:, :, :-1, 2]
+    total[:, :, :-1] += beside[:, :, 1:, 0]
+    return total.to(parts.dtype)
