@@ -24,12 +24,12 @@ class Encoded:
     """Pooled layers of a run of samples.
 
     Attributes:
-        block: values [row, layer, feature], float32; a quarantined row is NaN.
+        block: values [row, layer, feature]; a quarantined row is NaN.
         lengths: number of positions each row was pooled over [row]; -1 for a quarantined row.
         quarantined: reason by sample id.
     """
 
-    block: npt.NDArray[np.float32]
+    block: npt.NDArray[np.floating]
     lengths: npt.NDArray[np.int64]
     quarantined: dict[str, str]
 
@@ -39,6 +39,7 @@ def encode_runs(
     runs: Sequence[pd.DataFrame],
     folder: Path,
     done: Callable[[int, int], None] = lambda samples, positions: None,
+    dtype: str = "float32",
 ) -> Iterator[Encoded]:
     """Encode runs of samples one after another; while one computes, the next samples are prepared.
 
@@ -49,13 +50,14 @@ def encode_runs(
         runs: tables of samples, such as those of one chunk each; they may be empty.
         folder: what the column `file` is relative to.
         done: called after each batch with its numbers of samples and of positions.
+        dtype: precision of the values; a sample with one that it cannot hold is quarantined.
     """
     windows = [run.iloc[i : i + encoder.window] for run in runs for i in range(0, len(run), encoder.window)]
     with ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:
         ahead = pool.submit(encoder.prepare, windows[0], folder) if windows else None
         taken = 0
         for run in runs:
-            result = _empty(encoder, run)
+            result = _empty(encoder, run, dtype)
             for start in range(0, len(run), encoder.window):
                 assert ahead is not None  # there is one more window
                 prepared = ahead.result()
@@ -65,8 +67,8 @@ def encode_runs(
             yield result
 
 
-def _empty(encoder: Encoder, run: pd.DataFrame) -> Encoded:
-    block = np.full((len(run), encoder.layers, encoder.features), np.nan, dtype=np.float32)
+def _empty(encoder: Encoder, run: pd.DataFrame, dtype: str) -> Encoded:
+    block = np.full((len(run), encoder.layers, encoder.features), np.nan, dtype=dtype)
     return Encoded(block, np.full(len(run), -1, dtype=np.int64), {})
 
 
@@ -83,16 +85,16 @@ def _encode_window(
     good = [row for row in range(len(prepared.inputs)) if row not in problems]
     budget = _POSITIONS_ON_GPU if torch.cuda.is_available() else _POSITIONS_ON_CPU
     for batch in batches_by_length([prepared.positions[row] for row in good], budget):
-        rows = [good[i] for i in batch]
-        values = encoder.encode([prepared.inputs[row] for row in rows]).numpy()
-        finite = np.isfinite(values).all(axis=(1, 2))
-        for row, value, usable in zip(rows, values, finite, strict=True):
-            if usable:
-                result.block[start + row] = value
-                result.lengths[start + row] = prepared.lengths[row]
-            else:
-                problems[row] = "the encoder's output is not finite"
-        done(len(rows), sum(prepared.lengths[row] for row in rows))
+        rows = np.array([good[i] for i in batch])
+        pooled = encoder.encode([prepared.inputs[row] for row in rows])
+        values = pooled.to(getattr(torch, result.block.dtype.name)).numpy()
+        usable = np.isfinite(values).all(axis=(1, 2))
+        lengths = np.array([prepared.lengths[row] for row in rows])
+        result.block[start + rows[usable]] = values[usable]
+        result.lengths[start + rows[usable]] = lengths[usable]
+        for row in rows[~usable].tolist():
+            problems[row] = f"the encoder's output is not finite in {values.dtype}"
+        done(len(rows), int(lengths.sum()))
     done(len(prepared.problems), 0)
     result.quarantined.update({sample_ids.iloc[start + row]: problems[row] for row in sorted(problems)})
 

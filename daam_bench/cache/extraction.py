@@ -108,8 +108,7 @@ def fill(
                 )
             if writing is not None:
                 writing.result()
-            block = chunk.block.astype(layout.dtype)
-            arguments = (index, block, chunk.lengths.tolist(), chunk.quarantined)
+            arguments = (index, chunk.block, chunk.lengths.tolist(), chunk.quarantined)
             writing = pool.submit(writer.write_chunk, *arguments)
         if writing is not None:
             writing.result()
@@ -133,16 +132,17 @@ def _chunks(
     for part in parts.values():
         known = part["content_key"].isin([key for key in part["content_key"] if key in rows])
         to_compute.append(part[~known.to_numpy()])
-    encoded = encode_runs(encoder, to_compute, folder_of(samples), rates.encoded)
+    folder = folder_of(samples)
+    encoded = encode_runs(encoder, to_compute, folder, rates.encoded, layout.dtype)
     for (index, part), run, found in zip(parts.items(), to_compute, encoded, strict=True):
         if len(run) == len(part):
             yield index, found
             continue
-        block = np.full((len(part), layout.layers, layout.features), np.nan, dtype=np.float32)
+        block = np.full((len(part), layout.layers, layout.features), np.nan, dtype=layout.dtype)
         lengths = np.full(len(part), -1, dtype=np.int64)
         left = fill_from(rows, part["content_key"].tolist(), block, lengths)
         if len(left) > len(run):  # an older row turned out to be damaged
-            found = next(encode_runs(encoder, [part.iloc[left]], folder_of(samples), rates.encoded))
+            found = next(encode_runs(encoder, [part.iloc[left]], folder, rates.encoded, layout.dtype))
         rates.reused(len(part) - len(left))
         block[left], lengths[left] = found.block, found.lengths
         yield index, Encoded(block, lengths, found.quarantined)

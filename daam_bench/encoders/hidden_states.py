@@ -1,6 +1,6 @@
 """Pool each layer while the forward pass runs, so that memory does not grow with the number of layers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import product
 from typing import Any
 
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from daam_bench.encoders.linear import OneDnnLinear
-from daam_bench.encoders.pooling import masked_mean
+from daam_bench.encoders.pooling import masked_mean, mean_weights, weighted_sum
 from daam_bench.errors import EncoderError
 
 
@@ -32,6 +32,7 @@ class LayerPooler:
         self._candidates = _lists_of(model, layers)
         self.blocks = self._candidates[0]
         self.last_is_normalised = False
+        self._padding_is_finite = True  # until a batch shows otherwise
 
     @torch.inference_mode()
     def calibrate(self, inputs: Mapping[str, Tensor], mask: Bool[Tensor, "batch time"]) -> None:
@@ -65,10 +66,24 @@ class LayerPooler:
         self, inputs: Mapping[str, Tensor], mask: Bool[Tensor, "batch time"]
     ) -> Float[Tensor, "batch layer feature"]:
         """Return the masked mean over time of every layer, float32, on the CPU."""
-        pooled: list[Tensor] = []
+        weights: dict[torch.device, Tensor] = {}  # layers may lie on several devices
 
-        def mean(states: Tensor) -> Tensor:
-            return masked_mean(states, mask.to(states.device))
+        def quick_mean(states: Tensor) -> Tensor:
+            if states.device not in weights:
+                weights[states.device] = mean_weights(mask.to(states.device))
+            return weighted_sum(states, weights[states.device])
+
+        if self._padding_is_finite:
+            pooled = self._run(inputs, quick_mean)
+            if bool(torch.isfinite(pooled.sum())):
+                return pooled
+            self._padding_is_finite = False
+        return self._run(inputs, lambda states: masked_mean(states, mask.to(states.device)))
+
+    def _run(
+        self, inputs: Mapping[str, Tensor], mean: Callable[[Tensor], Tensor]
+    ) -> Float[Tensor, "batch layer feature"]:
+        pooled: list[Tensor] = []
 
         def keep(_module: nn.Module, _arguments: Any, output: Any) -> None:
             pooled.append(mean(output[0] if isinstance(output, tuple) else output))
@@ -82,7 +97,6 @@ class LayerPooler:
                 hook.remove()
         if self.last_is_normalised:
             pooled[-1:] = [mean(last)]
-        # Layers may lie on several devices.
         return torch.stack([layer.cpu() for layer in pooled], dim=1)
 
 

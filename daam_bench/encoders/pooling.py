@@ -12,12 +12,23 @@ def masked_mean(
 
     A sample without any true position gives NaN. Source: method.md section 1, paper section 3.
     """
-    weights = mask.to(torch.float32)
-    weights = weights / weights.sum(dim=1, keepdim=True)
-    # One pass over the states: a product reads them once and copies nothing.
-    pooled = torch.bmm(weights.unsqueeze(1), states.float()).squeeze(1)
+    weights = mean_weights(mask)
+    pooled = weighted_sum(states, weights)
     if bool(torch.isfinite(pooled.sum())):
         return pooled
     # A padded position may hold NaN (fully masked attention rows), which zero weight alone would keep.
-    kept = states.float().masked_fill(~mask.unsqueeze(-1), 0.0)
-    return torch.bmm(weights.unsqueeze(1), kept).squeeze(1)
+    return weighted_sum(states.float().masked_fill(~mask.unsqueeze(-1), 0.0), weights)
+
+
+def mean_weights(mask: Bool[Tensor, "batch time"]) -> Float[Tensor, "batch time"]:
+    """Return what each position counts for in its sample's mean: one over their number, or zero."""
+    weights = mask.to(torch.float32)
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def weighted_sum(
+    states: Float[Tensor, "batch time feature"], weights: Float[Tensor, "batch time"]
+) -> Float[Tensor, "batch feature"]:
+    """Return the sum over time of weighted states, computed in float32."""
+    # One pass over the states: a product reads them once and copies nothing.
+    return torch.bmm(weights.unsqueeze(1), states.float()).squeeze(1)

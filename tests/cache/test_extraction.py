@@ -54,9 +54,19 @@ def test_rows_stay_with_their_samples_and_bad_ones_are_quarantined():
     assert first.block[:, 1, 2].tolist()[:2] == [7, 2]
     assert np.isnan(first.block[[2, 4]]).all()
     assert first.lengths.tolist() == [7, 2, -1, 11, -1]
-    assert first.quarantined == {"c": "the encoder's output is not finite", "e": "nothing there"}
+    assert first.quarantined == {"c": "the encoder's output is not finite in float32", "e": "nothing there"}
     assert empty.block.shape == (0, 3, 5)
     assert last.block[:, 0, 0].tolist() == [5, 13]
+
+
+def test_a_value_that_the_stored_precision_cannot_hold_is_quarantined():
+    frame = pd.DataFrame({"sample_id": list("abc"), "size": [65504, 65536, 7]})
+    (found,) = encode_runs(Lengths(), [frame], Path(), dtype="float16")
+    assert found.block.dtype == np.float16
+    assert found.block[[0, 2], 1, 3].tolist() == [65504, 7]
+    assert np.isnan(found.block[1]).all()
+    assert found.lengths.tolist() == [65504, -1, 7]
+    assert found.quarantined == {"b": "the encoder's output is not finite in float16"}
 
 
 def extract(folder, real_resources, kind, samples_per_group=11, parts=1, **settings):
