@@ -87,8 +87,8 @@ def _encode_window(
     for batch in batches_by_length([prepared.positions[row] for row in good], budget):
         rows = np.array([good[i] for i in batch])
         pooled = encoder.encode([prepared.inputs[row] for row in rows])
-        values = pooled.to(getattr(torch, result.block.dtype.name)).numpy()
-        usable = np.isfinite(values).all(axis=(1, 2))
+        stored = pooled.to(getattr(torch, result.block.dtype.name))
+        values, usable = stored.numpy(), torch.isfinite(stored).all(dim=(1, 2)).numpy()
         lengths = np.array([prepared.lengths[row] for row in rows])
         result.block[start + rows[usable]] = values[usable]
         result.lengths[start + rows[usable]] = lengths[usable]
