@@ -34,7 +34,7 @@ SCRATCH = Path("results")
 SAMPLES, FEW_SAMPLES = 18432, 3072  # for what differs little, for what differs much
 MEMORY_SAMPLES = 1536  # and 8 times as many
 NAIVE_BATCH, TRAINING_BATCH = 16, 32
-POSITIONS = 1024
+POSITIONS = 512
 READ_SAMPLES, LAYERS, FEATURES = 24_000, 24, 1024
 NAIVE_READS = 100
 

@@ -71,7 +71,10 @@ class Encoder(Protocol):
         """Return model-ready samples in the same order; `file` is relative to `folder`."""
 
     def encode(self, prepared: Sequence[Any]) -> Float[Tensor, "batch layer feature"]:
-        """Return the masked mean over time of `hidden_states[1..N]`, float32, on the CPU."""
+        """Return the masked mean over time of `hidden_states[1..N]`, float32, on the CPU.
+
+        Several threads may call it at once.
+        """
 
     def settings(self) -> Mapping[str, str]:
         """Return what determines the numbers beside the weights: processor, pooling, precision."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from itertools import product
+from threading import Lock, get_ident
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ class LayerPooler:
         self.blocks = self._candidates[0]
         self.last_is_normalised = False
         self._padding_is_finite = True  # until a batch shows otherwise
+        self._hooking = Lock()
 
     @torch.inference_mode()
     def calibrate(self, inputs: Mapping[str, Tensor], mask: Bool[Tensor, "batch time"]) -> None:
@@ -84,17 +86,21 @@ class LayerPooler:
         self, inputs: Mapping[str, Tensor], mean: Callable[[Tensor], Tensor]
     ) -> Float[Tensor, "batch layer feature"]:
         pooled: list[Tensor] = []
+        own = get_ident()
 
         def keep(_module: nn.Module, _arguments: Any, output: Any) -> None:
-            pooled.append(mean(output[0] if isinstance(output, tuple) else output))
+            if get_ident() == own:  # another thread may run the same model meanwhile
+                pooled.append(mean(output[0] if isinstance(output, tuple) else output))
 
-        hooks = [block.register_forward_hook(keep) for block in self.blocks]
+        with self._hooking:  # torch numbers hooks without a lock of its own
+            hooks = [block.register_forward_hook(keep) for block in self.blocks]
         try:
             with OneDnnLinear():
                 last = self.model(**inputs).last_hidden_state
         finally:
-            for hook in hooks:
-                hook.remove()
+            with self._hooking:
+                for hook in hooks:
+                    hook.remove()
         if self.last_is_normalised:
             pooled[-1:] = [mean(last)]
         return torch.stack([layer.cpu() for layer in pooled], dim=1)

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,6 +58,38 @@ def test_rows_stay_with_their_samples_and_bad_ones_are_quarantined():
     assert first.quarantined == {"c": "the encoder's output is not finite in float32", "e": "nothing there"}
     assert empty.block.shape == (0, 3, 5)
     assert last.block[:, 0, 0].tolist() == [5, 13]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_values_do_not_depend_on_the_number_of_streams(real_resources, threads):
+    config = EncoderConfig(modality="text", model=str(real_resources / "minilm-l6"))
+    encoder = load_encoder("minilm-l6", config)
+    texts = ["word " * (number * 37 % 211) for number in range(1, 42)]
+    runs = [pd.DataFrame({"sample_id": part, "text": part}) for part in (texts[:29], texts[29:])]
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        expected = list(encode_runs(encoder, runs, Path()))
+        torch.set_num_threads(threads)
+        found = list(encode_runs(encoder, runs, Path()))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for one, other in zip(found, expected, strict=True):
+        assert np.array_equal(one.block, other.block)
+        assert np.isfinite(one.block).all()
+
+
+def test_an_error_of_one_batch_ends_the_run():
+    class Broken(Lengths):
+        def encode(self, prepared):
+            if 11 in prepared:
+                raise RuntimeError("out of memory")
+            return super().encode(prepared)
+
+    frame = pd.DataFrame({"sample_id": list("abcde"), "size": [7, 2, 11, 3, 5]})
+    with pytest.raises(RuntimeError, match="out of memory"):
+        list(encode_runs(Broken(), [frame], Path()))
 
 
 def test_a_value_that_the_stored_precision_cannot_hold_is_quarantined():

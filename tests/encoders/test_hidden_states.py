@@ -1,5 +1,7 @@
 """Every architecture: pooled layers equal one plain unbatched forward, whatever the batch."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from transformers import (
@@ -63,6 +65,21 @@ def test_masked_mean_ignores_padding_even_when_it_is_nan():
     states = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [float("nan"), 0.0]]])
     found = masked_mean(states, torch.tensor([[True, True, False]]))
     assert found.tolist() == [[2.0, 4.0]]
+
+
+def test_threads_that_pool_the_same_model_at_once_get_their_own_means():
+    model = build("bert")
+    pooler = LayerPooler(model, 5)
+    rows = [torch.randint(1, 53, (length,)) for length in (31, 3, 2, 29)]
+    batches = [padded(rows[:2]), padded(rows[2:])]
+    pooler.calibrate(*batches[0])
+    alone = [pooler.pool(*batch) for batch in batches]
+    hooks = [len(module._forward_hooks) for module in model.modules()]  # transformers has some too
+    with ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(lambda number: pooler.pool(*batches[number % 2]), range(61)))
+    for number, pooled in enumerate(found):
+        torch.testing.assert_close(pooled, alone[number % 2])
+    assert [len(module._forward_hooks) for module in model.modules()] == hooks
 
 
 def test_padding_that_a_model_turns_to_nan_never_reaches_a_mean():
