@@ -77,7 +77,8 @@ def _streams() -> Iterator[Executor]:
     """Yield threads that encode one batch each; the threads of torch are shared out among them.
 
     On a CPU two batches side by side are faster than one after the other on two cores: no thread waits for
-    another at the end of each operation. The last bits depend on the number of threads of a stream.
+    another at the end of each operation. The last bits depend on the number of threads of a stream, which is
+    one up to seven in all.
     """
     threads = torch.get_num_threads()
     streams = 1 if torch.cuda.is_available() else min(threads, _STREAMS_ON_CPU)

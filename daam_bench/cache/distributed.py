@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dask.distributed import Client
 
 CONNECT_SECONDS = 30
-# Layers are caught by hooks of one model, and chdir is of a process: a worker with threads takes turns.
+# The folder and the number of threads are those of a process: a worker with threads takes turns.
 _ONE_AT_A_TIME = threading.Lock()
 
 
