@@ -1,7 +1,7 @@
 """Encode samples in batches of similar length, a few at once; preparing overlaps with computing."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,19 +56,16 @@ def encode_runs(
     """
     windows = [run.iloc[i : i + encoder.window] for run in runs for i in range(0, len(run), encoder.window)]
     with _streams() as streams, ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:
-        left = iter(windows)
-
-        def start_next() -> Future[_Window] | None:
-            window = next(left, None)
-            return None if window is None else pool.submit(_start, encoder, window, folder, streams, dtype)
-
-        ahead = start_next()
+        ahead = pool.submit(encoder.prepare, windows[0], folder) if windows else None
+        taken = 0
         for run in runs:
             result = _empty(encoder, run, dtype)
             for start in range(0, len(run), encoder.window):
                 assert ahead is not None  # there is one more window
-                window, ahead = ahead.result(), start_next()
-                _collect(window, run["sample_id"], start, result, done)
+                prepared = ahead.result()
+                taken += 1
+                ahead = pool.submit(encoder.prepare, windows[taken], folder) if taken < len(windows) else None
+                _encode_window(encoder, prepared, run["sample_id"], start, result, streams, done)
             yield result
 
 
@@ -90,59 +87,42 @@ def _streams() -> Iterator[Executor]:
         torch.set_num_threads(threads)  # threads that are new from now on take it over
 
 
-# Values [row, layer, feature], and which rows have finite ones alone.
-_Batch = tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]
-
-
-@dataclass(frozen=True)
-class _Window:
-    """Prepared samples, and for each batch its rows among them and what will come of it."""
-
-    prepared: Prepared
-    batches: list[tuple[npt.NDArray[np.int64], Future[_Batch]]]
-
-
-def _start(encoder: Encoder, samples: pd.DataFrame, folder: Path, streams: Executor, dtype: str) -> _Window:
-    """Prepare a window, and put its batches in line behind those of the window before it."""
-    prepared = encoder.prepare(samples, folder)
-    good = [row for row in range(len(prepared.inputs)) if row not in prepared.problems]
-    budget = _POSITIONS_ON_GPU if torch.cuda.is_available() else _POSITIONS_ON_CPU
-    batches = []
-    for batch in batches_by_length([prepared.positions[row] for row in good], budget):
-        rows = np.array([good[i] for i in batch])
-        inputs = [prepared.inputs[row] for row in rows]
-        batches.append((rows, streams.submit(_encode, encoder, inputs, dtype)))
-    return _Window(prepared, batches)
-
-
-def _encode(encoder: Encoder, inputs: list[Any], dtype: str) -> _Batch:
-    stored = encoder.encode(inputs).to(getattr(torch, dtype))
-    return stored.numpy(), torch.isfinite(stored).all(dim=(1, 2)).numpy()
-
-
 def _empty(encoder: Encoder, run: pd.DataFrame, dtype: str) -> Encoded:
     block = np.full((len(run), encoder.layers, encoder.features), np.nan, dtype=dtype)
     return Encoded(block, np.full(len(run), -1, dtype=np.int64), {})
 
 
-def _collect(
-    window: _Window,
+def _encode_window(
+    encoder: Encoder,
+    prepared: Prepared,
     sample_ids: pd.Series,
     start: int,
     result: Encoded,
+    streams: Executor,
     done: Callable[[int, int], None],
 ) -> None:
-    """Put what comes of a window into its place in `result`, from row `start` on."""
-    problems = dict(window.prepared.problems)
-    for rows, encoded in window.batches:
-        values, usable = encoded.result()
-        lengths = np.array([window.prepared.lengths[row] for row in rows])
+    """Encode the samples of a run from row `start` on, and put what comes out into its place in `result`."""
+    problems = dict(prepared.problems)
+    good = [row for row in range(len(prepared.inputs)) if row not in problems]
+    budget = _POSITIONS_ON_GPU if torch.cuda.is_available() else _POSITIONS_ON_CPU
+    lengths = np.array(prepared.lengths)
+    batches = [
+        np.array([good[i] for i in batch])
+        for batch in batches_by_length([prepared.positions[row] for row in good], budget)
+    ]
+
+    def encode(rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]:
+        values = encoder.encode([prepared.inputs[row] for row in rows])
+        stored = values.to(getattr(torch, result.block.dtype.name))
+        return stored.numpy(), torch.isfinite(stored).all(dim=(1, 2)).numpy()
+
+    for rows, (values, usable) in zip(batches, streams.map(encode, batches), strict=True):
         result.block[start + rows[usable]] = values[usable]
-        result.lengths[start + rows[usable]] = lengths[usable]
+        result.lengths[start + rows[usable]] = lengths[rows[usable]]
         for row in rows[~usable].tolist():
             problems[row] = f"the encoder's output is not finite in {values.dtype}"
-        done(len(rows), int(lengths.sum()))
-    done(len(window.prepared.problems), 0)
+        done(len(rows), int(lengths[rows].sum()))
+    done(len(prepared.problems), 0)
     result.quarantined.update({sample_ids.iloc[start + row]: problems[row] for row in sorted(problems)})
 
 
