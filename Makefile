@@ -27,7 +27,7 @@ report: .venv/.installed ## the report alone
 	@$(BIN)/daam-bench unlock
 	$(BIN)/snakemake report
 
-studies: .venv/.installed ## every protocol, each switch alone and the ablation of layers (half an hour)
+studies: .venv/.installed ## every protocol, each switch alone and the ablation of layers
 	@$(BIN)/daam-bench unlock
 	$(BIN)/snakemake tables figures report --configfile config/studies.yaml
 	$(BIN)/python benchmarks/disagreements.py results docs/disagreements.md

@@ -18,7 +18,7 @@ from rich.progress import Progress
 from synthetic import write_synthetic_cache
 from torch.nn.functional import pad
 
-from daam_bench.cache.batches import batches_by_length
+from daam_bench.cache.batches import POSITIONS_ON_CPU, batches_by_length
 from daam_bench.cache.extraction import ExtractionSpec, describe, fill
 from daam_bench.cache.reader import EmbeddingCache, open_cache
 from daam_bench.cache.stream import RowReader, shuffled_batches
@@ -34,7 +34,6 @@ SCRATCH = Path("results")
 SAMPLES, FEW_SAMPLES = 9216, 2048  # for what differs little, for what differs much
 MEMORY_SAMPLES = 1536  # and 8 times as many
 NAIVE_BATCH, TRAINING_BATCH = 16, 32
-POSITIONS = 512
 READ_SAMPLES, LAYERS, FEATURES = 24_000, 24, 1024
 NAIVE_READS = 100
 
@@ -72,7 +71,7 @@ def bare_forwards(encoder: Any, inputs: list[Any], rows_per_chunk: int) -> None:
     for chunk in chunks:
         for start in range(0, len(chunk), encoder.window):
             window = chunk[start : start + encoder.window]
-            for batch in batches_by_length([len(ids) for ids in window], POSITIONS):
+            for batch in batches_by_length([len(ids) for ids in window], POSITIONS_ON_CPU):
                 padded, _ = encoder.batch([window[row] for row in batch])
                 with OneDnnLinear():
                     encoder.model(**padded)

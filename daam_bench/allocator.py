@@ -16,7 +16,7 @@ def keep_memory_flat() -> None:
 
     Batches of a long extraction differ in size. By default glibc raises the size from which it returns freed
     blocks to the system while a program runs, and the blocks that it keeps fit ever fewer of the later ones.
-    Blocks that nearly every batch asks for are kept: getting their pages anew took a quarter of the time.
+    Blocks that nearly every batch asks for are kept: getting their pages anew took a fifth of the time.
     Nothing is done where the C library is another one; settings of the user's own environment go first.
     """
     for name, value in _FEW_SHAPES.items():

@@ -16,7 +16,7 @@ from daam_bench.encoders.base import Encoder, Prepared
 
 # Larger batches gain nothing on a CPU, and their buffers are more than malloc keeps (`allocator`). Lengths
 # are sorted: few positions are padding.
-_POSITIONS_ON_CPU, _POSITIONS_ON_GPU = 512, 32768
+POSITIONS_ON_CPU, _POSITIONS_ON_GPU = 512, 32768
 _STREAMS_ON_CPU = 4
 _COMPARED_SAMPLES = 16
 
@@ -78,8 +78,8 @@ def _streams() -> Iterator[Executor]:
     one up to seven in all.
     """
     threads = torch.get_num_threads()
-    streams = 1 if torch.cuda.is_available() else min(threads, _STREAMS_ON_CPU)
-    pool = ThreadPoolExecutor(streams, "encode", torch.set_num_threads, (threads // streams,))
+    each = threads if torch.cuda.is_available() else max(1, threads // _STREAMS_ON_CPU)
+    pool = ThreadPoolExecutor(threads // each, "encode", torch.set_num_threads, (each,))
     try:
         yield pool
     finally:
@@ -104,7 +104,7 @@ def _encode_window(
     """Encode the samples of a run from row `start` on, and put what comes out into its place in `result`."""
     problems = dict(prepared.problems)
     good = [row for row in range(len(prepared.inputs)) if row not in problems]
-    budget = _POSITIONS_ON_GPU if torch.cuda.is_available() else _POSITIONS_ON_CPU
+    budget = _POSITIONS_ON_GPU if torch.cuda.is_available() else POSITIONS_ON_CPU
     lengths = np.array(prepared.lengths)
     batches = [
         np.array([good[i] for i in batch])
