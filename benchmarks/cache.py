@@ -227,6 +227,7 @@ def measure_reading() -> tuple[dict[str, float], dict[str, Any]]:
 
 
 def main() -> None:
+    SCRATCH.mkdir(exist_ok=True)
     ratios: dict[str, float] = {}
     raw: dict[str, Any] = {}
     for name, measure in (

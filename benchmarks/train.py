@@ -30,6 +30,7 @@ from daam_bench.cache.reader import open_cache
 from daam_bench.cache.stream import RowReader
 from daam_bench.config import Protocol, TrainingConfig
 from daam_bench.heads import build_model
+from daam_bench.training.batched import batch_replicas
 from daam_bench.training.replica import Replica, Split
 from daam_bench.training.source import ResidentSource, Source, StreamingSource
 from daam_bench.training.together import train_together
@@ -39,6 +40,7 @@ ROW_BYTES = LAYERS * FEATURES * 2
 STEPS = 8
 PROTOCOL = Protocol.model_validate({"name": "corrected", "select": "last"})
 ROOT = Path(__file__).parents[1]
+SCRATCH = Path("results")
 
 
 def model_of(channels: int = 512, layers: int = LAYERS, features: int = FEATURES) -> Any:
@@ -184,7 +186,7 @@ def measure_bytes() -> tuple[dict[str, float], dict[str, Any]]:
     replicas = [
         Replica(model_of(1, *shape[1:]), labels, split, training, PROTOCOL, (seed, 0)) for seed in range(25)
     ]
-    with tempfile.TemporaryDirectory(dir="results") as folder:
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
         store = write_synthetic_cache(Path(folder), shape, labels.tolist(), chunk_mebibytes=2**-6)
         source = streaming_source(str(store), samples, 2**15, row_bytes)
         train_together(replicas, source)
@@ -192,6 +194,72 @@ def measure_bytes() -> tuple[dict[str, float], dict[str, Any]]:
     note = "beside it every chunk is read once to be verified; decoder of one channel"
     facts = {"bytes_read": source.bytes_read, "samples": samples, "epochs": epochs, "note": note}
     return {"bytes_read_over_cache_times_epochs": ratio}, facts
+
+
+def measure_replicas(device: torch.device, count: int = 25) -> tuple[dict[str, float], dict[str, Any]]:
+    """Time an epoch of 5 folds x 5 seeds at once, one after another, and of their convolutions alone.
+
+    The convolutions are the library's, as one model on the samples of all replicas, which is the least that
+    they take.
+    """
+    batch, samples = 8, 8 * STEPS * 5 // 4
+    values, labels = torch.randn(samples, LAYERS, FEATURES, device=device), torch.arange(samples) % CLASSES
+    training = TrainingConfig(batch_size=batch, precision="bfloat16")
+    source = ResidentSource(values, ROW_BYTES, 2**30)
+    rows = np.arange(samples)
+
+    def replicas() -> list[Replica]:
+        splits = [Split(np.setdiff1d(rows, rows[fold::5]), None, rows[fold::5]) for fold in range(5)]
+        return [
+            Replica(model_of().to(device), labels.to(device), splits[i % 5], training, PROTOCOL, (i, i % 5))
+            for i in range(count)
+        ]
+
+    together, alone = replicas(), replicas()
+    batched = batch_replicas(together, source)
+    assert batched is not None
+    epochs = iter(range(1, 1000))
+    convolutions = model_of().decoder.convolutions.to(device, memory_format=torch.channels_last)
+    image = torch.randn(count * batch, LAYERS, 32, 32, device=device)
+    image = image.to(memory_format=torch.channels_last).requires_grad_()
+
+    def synchronised(work: Callable[[], None]) -> Callable[[], object]:
+        def run() -> None:
+            work()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+
+        return run
+
+    def at_once() -> None:
+        number = next(epochs)
+        for buffer in source.epoch(number):
+            batched.train_on(buffer, number, together)
+
+    def one_after_another() -> None:
+        number = next(epochs)
+        for replica in alone:
+            for buffer in source.epoch(number):
+                replica.train_on(buffer, number)
+
+    def convolutions_alone() -> None:
+        for _ in range(STEPS):
+            with torch.autocast(device.type, dtype=torch.bfloat16):
+                found = convolutions(image)
+            found.backward(torch.ones_like(found))
+
+    seconds = interleave(
+        {
+            "at_once": synchronised(at_once),
+            "one_after_another": synchronised(one_after_another),
+            "convolutions": synchronised(convolutions_alone),
+        }
+    )
+    ratios = {
+        "replicas_25_speedup_over_sequential": median_ratio(seconds["one_after_another"], seconds["at_once"]),
+        "replicas_25_over_convolutions": median_ratio(seconds["at_once"], seconds["convolutions"]),
+    }
+    return ratios, {"seconds": seconds, "replicas": count, "steps": STEPS}
 
 
 def measure_workflow() -> tuple[dict[str, float], dict[str, Any]]:
@@ -225,10 +293,11 @@ def measure_workflow() -> tuple[dict[str, float], dict[str, Any]]:
 
 
 def main() -> None:
+    SCRATCH.mkdir(exist_ok=True)
     torch.set_num_threads(os.cpu_count() or 1)
     ratios, raw = measure_speed()
     samples = 2048
-    with tempfile.TemporaryDirectory(dir="results") as folder:
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
         path = synthetic_cache(Path(folder), samples)
         found, raw["loading"] = measure_loading(path, samples // 4)
         ratios |= found
@@ -240,7 +309,11 @@ def main() -> None:
     for name, measure in (("bytes", measure_bytes), ("workflow", measure_workflow)):
         found, raw[name] = measure()
         ratios |= found
-    raw["not_run"] = "replicas_25_speedup_over_sequential and replicas_25_over_convolutions need a GPU"
+    if torch.cuda.is_available():
+        found, raw["replicas"] = measure_replicas(torch.device("cuda"))
+        ratios |= found
+    else:
+        raw["not_run"] = "replicas_25_speedup_over_sequential and replicas_25_over_convolutions need a GPU"
     write_results("train", ratios, raw, torch.get_num_threads())
 
 

@@ -1,4 +1,4 @@
-"""The decoder's pair of 3x3 convolutions as convolutions of one position, the faster way on a processor.
+"""The decoder's pair of 3x3 convolutions as convolutions of one position, the faster way in training.
 
 A 3x3 convolution between few and many channels is one matrix product over the nine neighbours of the few:
 they are gathered before the first convolution, and what the second one gives to each neighbour is added up
@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import conv2d, fold, linear, pad, relu, unfold
 from torch.nn.grad import conv2d_weight
 
 
@@ -20,6 +20,8 @@ def convolution_pair(
     image: Float[Tensor, "batch channel height width"], first: nn.Conv2d, second: nn.Conv2d
 ) -> Float[Tensor, "batch out height width"]:
     """Return relu(second(relu(first(image)))) of two 3x3 convolutions of stride 1 and padding 1, with biases.
+
+    Made for a processor: gradients are written out, and oneDNN takes the products.
 
     Args:
         image: of few channels; products are taken in the type of an active autocast.
@@ -35,6 +37,23 @@ def convolution_pair(
     with torch.autocast(device, enabled=False):
         few: Tensor = _Pair.apply(last, *parameters)  # type: ignore[no-untyped-call]
     return few.permute(0, 3, 1, 2)
+
+
+def unfolded_pair(
+    image: Float[Tensor, "batch channel height width"], first: nn.Conv2d, second: nn.Conv2d
+) -> Float[Tensor, "batch out height width"]:
+    """Return what `convolution_pair` does, by operations that `torch.func.vmap` maps over weights.
+
+    A map over the weights of 3x3 convolutions would be one convolution of many groups; this is one batched
+    matrix product.
+    """
+    batch, channels, height, width = image.shape
+    seen = unfold(image, 3, padding=1).transpose(1, 2).reshape(-1, 9 * channels)
+    many = relu(linear(seen, first.weight.flatten(1), first.bias))
+    held = linear(many, second.weight.flip(2, 3).permute(0, 2, 3, 1).flatten(0, 2))
+    parts = torch.unflatten(held, 0, (batch, height * width)).transpose(1, 2)
+    few = fold(parts, (height, width), 3, padding=1)
+    return relu(few if second.bias is None else few + second.bias[:, None, None].to(few.dtype))
 
 
 class _Pair(torch.autograd.Function):
@@ -110,7 +129,8 @@ def _add_up(parts: Tensor) -> Tensor:
     """Return for each position the sum of what its neighbours hold for it: the transpose of `_gather`."""
     batch, nine, height, width = parts.shape
     held = parts.permute(0, 2, 3, 1).reshape(batch, height, width, 3, nine // 3)
-    in_row = held[:, :, :, 1].float()  # three neighbours of a row at once
+    wide = torch.promote_types(parts.dtype, torch.float32)
+    in_row = held[:, :, :, 1].to(wide)  # three neighbours of a row at once
     in_row[:, 1:] += held[:, :-1, :, 2]
     in_row[:, :-1] += held[:, 1:, :, 0]
     beside = in_row.view(batch, height, width, 3, nine // 9)

@@ -1,13 +1,13 @@
 """From attended layers to class logits: the paper's decoder, and a linear one for the softmax sum."""
 
 import math
+from collections.abc import Callable
 from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from daam_bench.heads.convolution import convolution_pair
 from daam_bench.heads.initial import xavier_
 
 # The released layout; the most square one would be 16 x 32. All other sizes are laid out most squarely.
@@ -38,13 +38,14 @@ class ConvolutionalDecoder(nn.Module):
         channels: channels between the two convolutions.
 
     Attributes:
-        gathers: in training mode, compute the convolutions by `convolution_pair`, which is faster on a
-            processor; the numbers are the same up to rounding, which then depends on the batch size.
+        training_pair: what computes the two convolutions with their ReLUs in training mode, such as
+            `convolution_pair`; by default the convolutions themselves. The numbers are the same up to
+            rounding, which may then depend on the batch size.
     """
 
     def __init__(self, layers: int, features: int, classes: int, channels: int = 512) -> None:
         super().__init__()
-        self.gathers = False
+        self.training_pair: Callable[[Tensor, nn.Conv2d, nn.Conv2d], Tensor] | None = None
         self.grid = grid_shape(features)
         self.convolutions = nn.Sequential(
             nn.Conv2d(layers, channels, kernel_size=3, padding=1),
@@ -58,9 +59,9 @@ class ConvolutionalDecoder(nn.Module):
     def forward(self, x: Float[Tensor, "batch layer feature"]) -> Float[Tensor, "batch class"]:
         """Return one logit per class."""
         image = torch.unflatten(x, -1, self.grid)
-        if self.gathers and self.training:
+        if self.training_pair is not None and self.training:
             first, _, second, _ = cast(list[nn.Conv2d], self.convolutions)
-            image = convolution_pair(image, first, second)
+            image = self.training_pair(image, first, second)
         else:
             image = self.convolutions(image)
         logits: Tensor = self.classifier(image.flatten(1))

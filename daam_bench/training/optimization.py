@@ -1,9 +1,10 @@
 """Optimiser, schedule and the epoch that is reported (D4 to D6)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from daam_bench.config import Protocol, TrainingConfig
@@ -44,11 +45,26 @@ def build_optimizer(
     """Return the protocol's optimiser (D4); LoRA+ gives its B matrices a higher learning rate."""
     fast = {id(p) for p in lora_b_parameters(model).values()} if lora_plus else set()
     trainable = [p for p in model.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [{"params": [p for p in trainable if id(p) not in fast]}]
+    slow = [p for p in trainable if id(p) not in fast]
+    groups: list[dict[str, Any]] = [{"params": slow, "lr": training.learning_rate}]
     if fast:
         ratio = training.lora_plus_ratio
         extra = {"params": [p for p in trainable if id(p) in fast], "lr": training.learning_rate * ratio}
         groups.append(extra)
-    return OPTIMIZERS[protocol.optimizer](
-        groups, lr=training.learning_rate, weight_decay=protocol.weight_decay, fused=True
-    )
+    return _optimizer_of(groups, protocol)
+
+
+def join_optimizers(optimizers: Sequence[torch.optim.Optimizer], protocol: Protocol) -> torch.optim.Optimizer:
+    """Return one optimiser of the parameters of several: its step is one of each, on their own state."""
+    rates: dict[float, list[Tensor]] = {}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            rates.setdefault(group["lr"], []).extend(group["params"])
+    joint = _optimizer_of([{"params": params, "lr": rate} for rate, params in rates.items()], protocol)
+    for optimizer in optimizers:
+        joint.state.update(optimizer.state)
+    return joint
+
+
+def _optimizer_of(groups: list[dict[str, Any]], protocol: Protocol) -> torch.optim.Optimizer:
+    return OPTIMIZERS[protocol.optimizer](groups, weight_decay=protocol.weight_decay, fused=True)

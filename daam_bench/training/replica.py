@@ -1,16 +1,17 @@
 """One replica (variant x fold x seed): what it learns from a buffer, and which epoch it keeps."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter, process_time
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from daam_bench.config import Protocol, TrainingConfig
+from daam_bench.heads.convolution import convolution_pair
 from daam_bench.heads.decoder import ConvolutionalDecoder
 from daam_bench.heads.model import AttentionClassifier, Classifier
 from daam_bench.records import EpochRecord
@@ -71,39 +72,52 @@ class Replica:
     ) -> None:
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if isinstance(model, AttentionClassifier) and isinstance(model.decoder, ConvolutionalDecoder):
-            model.decoder.gathers = next(model.parameters()).device.type == "cpu"
+            on_cpu = next(model.parameters()).device.type == "cpu"
+            model.decoder.training_pair = convolution_pair if on_cpu else None
         self.labels, self.split, self.training, self.protocol = labels, split, training, protocol
         self.layers = layers
         self.optimizer = optimizer or build_optimizer(model, training, protocol, lora_plus)
         self.plateau = build_schedule(self.optimizer, protocol)
         self.epochs: list[EpochRecord] = []
         self.best_epoch, self.best_rank = 0, -1.0
-        self.best_state = copy.deepcopy(model.state_dict())
+        self.best_state = _copied(model)
         self.best_predictions: Tensor = torch.empty(0, dtype=torch.int64)
         self.pending: tuple[int, float, float] | None = None  # epoch, learning rate, loss: not scored yet
         self.wall_seconds, self.cpu_seconds = 0.0, 0.0
         # Some modules draw noise: each replica has its own, whoever trains beside it.
         self.noise = torch.get_rng_state()
         self._seed = order_seed
-        self._losses: list[Tensor] = []
+        self._losses: list[tuple[Tensor, int]] = []
         self._carry: tuple[Rows, Tensor] | None = None
 
     def train_on(self, buffer: Buffer, epoch: int) -> None:
         """Take the optimiser's steps of all full batches up to the end of a buffer."""
-        rows = order_in_buffer(buffer.own(self.split.fitted), self._seed, epoch, buffer.number)
         with _Watch(self):
-            carried = self._carry
-            taken = 0 if carried is None else len(carried[0])
-            size = self.training.batch_size
-            if taken and taken + len(rows) >= size:
-                first, rows = rows[: size - taken], rows[size - taken :]
-                self._step(*self._joined(carried, first, buffer))
-                carried = None
-            full = len(rows) // size * size if carried is None else 0
-            for part in batches_of(rows[:full], size):
-                self._step(part, buffer.take(part, self.layers))
-            rest = rows[full:]
-            self._carry = self._joined(carried, rest, buffer) if len(rest) else carried
+            for rows, values in self.batches(buffer, epoch):
+                self._step(rows, buffer.take(rows, self.layers) if values is None else values)
+
+    def batches(self, buffer: Buffer, epoch: int) -> Iterator[tuple[Rows, Tensor | None]]:
+        """Yield the rows of each full batch up to the end of a buffer; what is left waits for the next one.
+
+        With them come their values where not all of them lie in the buffer.
+        """
+        rows = order_in_buffer(buffer.own(self.split.fitted), self._seed, epoch, buffer.number)
+        carried = self._carry
+        taken = 0 if carried is None else len(carried[0])
+        size = self.training.batch_size
+        if taken and taken + len(rows) >= size:
+            first, rows = rows[: size - taken], rows[size - taken :]
+            yield self._joined(carried, first, buffer)
+            carried = None
+        full = len(rows) // size * size if carried is None else 0
+        for part in batches_of(rows[:full], size):
+            yield part, None
+        rest = rows[full:]
+        self._carry = self._joined(carried, rest, buffer) if len(rest) else carried
+
+    def note_loss(self, loss: Float[Tensor, ""], samples: int) -> None:
+        """Remember the loss of a batch, for the mean of its epoch."""
+        self._losses.append((loss, samples))
 
     @property
     def trained_epochs(self) -> int:
@@ -115,7 +129,9 @@ class Replica:
         with _Watch(self):
             if self._carry is not None:
                 self._step(*self._carry)
-            loss = float(torch.stack(self._losses).sum()) / len(self.split.fitted)
+            losses = torch.stack([loss for loss, _ in self._losses])
+            samples = torch.tensor([count for _, count in self._losses], device=losses.device)
+            loss = float((losses * samples).sum()) / len(self.split.fitted)
         self._carry, self._losses = None, []
         self.pending = (epoch, float(self.optimizer.param_groups[0]["lr"]), loss)
 
@@ -139,7 +155,7 @@ class Replica:
         rank = selection_score(record, self.protocol)
         if rank > self.best_rank:
             self.best_epoch, self.best_rank, self.best_predictions = record.epoch, rank, validation
-            self.best_state = copy.deepcopy(found.model.state_dict())
+            self.best_state = _copied(found.model)
         if self.plateau is not None:
             self.plateau.step(watched_score(record, self.protocol))
 
@@ -164,7 +180,7 @@ class Replica:
         self.optimizer.zero_grad(set_to_none=True)
         (loss if penalty is None else loss + penalty).backward()
         self.optimizer.step()
-        self._losses.append(loss.detach() * len(rows))
+        self.note_loss(loss.detach(), len(rows))
 
 
 class Evaluation:
@@ -213,6 +229,10 @@ class Evaluation:
             return torch.empty(0, 1)
         found = torch.cat(self._logits[part])
         return found[found[:, 0].argsort(), 1:]
+
+
+def _copied(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 class _Watch:

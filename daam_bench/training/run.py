@@ -83,8 +83,9 @@ def run_job(
                 _score_baseline(spec, bench, place, folder)
                 advance(1)
         else:
-            # In memory nothing is gained by passing together, and a killed job keeps those that are done.
-            size = 1 if bench.source.in_memory else _replicas_at_once(spec, bench)
+            # A processor gains nothing by passing together in memory, and a killed job keeps what is done.
+            alone = bench.source.in_memory and bench.device.type == "cpu"
+            size = 1 if alone else _replicas_at_once(spec, bench)
             for start in range(0, len(left), size):
                 _train(spec, bench, left[start : start + size], folder, advance)
         records = [read_record(folder / f"{stem_of(place)}.json") for place in places]

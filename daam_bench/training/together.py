@@ -8,12 +8,16 @@ from torch import Tensor
 
 from daam_bench.config import Protocol, TrainingConfig
 from daam_bench.heads.model import AttentionClassifier
+from daam_bench.training.batched import batch_replicas
 from daam_bench.training.replica import Evaluation, Outcome, Replica, Split
 from daam_bench.training.source import ResidentSource, Source
 
 
 def train_together(
-    replicas: Sequence[Replica], source: Source, after_epoch: Callable[[], None] = lambda: None
+    replicas: Sequence[Replica],
+    source: Source,
+    after_epoch: Callable[[], None] = lambda: None,
+    at_once: bool | None = None,
 ) -> None:
     """Train replicas to their last epoch, each as if it were alone.
 
@@ -25,7 +29,12 @@ def train_together(
         replicas: of equal numbers of epochs and one protocol; some may be ahead of others.
         source: of the values.
         after_epoch: called when every replica has ended an epoch.
+        at_once: whether replicas take their steps at once, which a GPU is faster at and a processor is not;
+            by default on a GPU, where there are several.
     """
+    if at_once is None:
+        at_once = len(replicas) > 1 and replicas[0].labels.device.type != "cpu"
+    batched = batch_replicas(replicas, source) if at_once else None
     first = min(replica.trained_epochs for replica in replicas) + 1
     later = not source.in_memory and replicas[0].plateau is None
     waiting = _evaluations(replicas, later)
@@ -33,8 +42,11 @@ def train_together(
         # A job may have been killed while some had saved this epoch and others had not.
         behind = [replica for replica in replicas if replica.trained_epochs < epoch]
         for buffer in source.epoch(epoch):
-            for replica in behind:
-                replica.train_on(buffer, epoch)
+            if batched is not None:
+                batched.train_on(buffer, epoch, behind)
+            else:
+                for replica in behind:
+                    replica.train_on(buffer, epoch)
             for evaluation in waiting:
                 evaluation.see(buffer)
         _close(waiting)

@@ -50,4 +50,4 @@ class TunedReplica(Replica):
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach().to(total.device)
         self.optimizer.step()
-        self._losses.append(total * len(rows))
+        self.note_loss(total, len(rows))

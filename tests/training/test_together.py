@@ -19,11 +19,12 @@ from daam_bench.cache.stream import RowReader
 from daam_bench.config import Protocol, TrainingConfig
 from daam_bench.heads import build_model
 from daam_bench.heads.presets import VARIANTS
+from daam_bench.training.batched import BatchedReplicas, batch_replicas
 from daam_bench.training.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from daam_bench.training.optimization import build_optimizer
 from daam_bench.training.order import deal_buffers
 from daam_bench.training.replica import Replica, Split
-from daam_bench.training.source import ResidentSource, StreamingSource
+from daam_bench.training.source import Buffer, ResidentSource, StreamingSource
 from daam_bench.training.together import train_together
 
 SAMPLES, LAYERS, FEATURES, CLASSES = 113, 6, 24, 3
@@ -95,6 +96,104 @@ def test_a_replica_in_company_equals_one_alone_bit_for_bit(variant):
     for place, found in zip(places, together, strict=True):
         (alone,), _ = train("resident", replica(variant, *place))
         assert_equal(found, alone)
+
+
+def assert_steps_at_once_equal_solo_runs(made, kind):
+    """Folds of 80 and 81 samples: the last batches of an epoch are of some replicas alone."""
+    places = [(0, 0), (0, 2), (0, 3), (7, 0), (7, 4)]
+    assert batch_replicas([made(*place) for place in places], source(kind)) is not None
+    together = [made(*place) for place in places]
+    train_together(together, source(kind), at_once=True)
+    for place, one in zip(places, together, strict=True):
+        (alone,), _ = train("resident", made(*place))
+        found = one.outcome()
+        assert torch.equal(found.predictions, alone.predictions)
+        assert found.epochs[0].train_loss == pytest.approx(alone.epochs[0].train_loss, rel=1e-6)
+        assert found.epochs[0].validation_loss == pytest.approx(alone.epochs[0].validation_loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("variant", ["daam_v1", "mha_bn", "mixture_selected", "softmax_sum"])
+def test_replicas_that_step_at_once_equal_solo_runs(variant):
+    assert_steps_at_once_equal_solo_runs(lambda *place: replica(variant, *place, epochs=1), "resident")
+
+
+@pytest.mark.parametrize("kind", ["resident", "streaming"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_can_step_at_once(variant, kind, monkeypatch):
+    # In float64: a unit of this small decoder at the edge of its ReLU makes much of float32's last bits.
+    take = Buffer.take
+    monkeypatch.setattr(Buffer, "take", lambda *arguments: take(*arguments).double())
+
+    def made(*place):
+        found = replica(variant, *place, epochs=1)
+        found.model.double()
+        return found
+
+    assert_steps_at_once_equal_solo_runs(made, kind)
+
+
+@pytest.mark.parametrize(
+    "switches", [{"schedule": "plateau"}, {"optimizer": "adamw"}, {"attention_axis": "batch"}], ids=str
+)
+@pytest.mark.parametrize("variant", ["mha_bn", "lora_plus_r4"])
+def test_switches_hold_for_replicas_that_step_at_once(variant, switches, tmp_path):
+    made = [replica(variant, seed, epochs=2, **switches) for seed in (0, 1)]
+
+    def after():
+        for each in made:
+            save_checkpoint(tmp_path / "one", "key", each)
+        resumed = replica(variant, 1, epochs=2, **switches)
+        assert load_checkpoint(tmp_path / "one", "key", resumed)
+        assert_state_equal(resumed, made[1])
+
+    train_together(made, source("resident"), after, at_once=True)
+    (alone,), _ = train("resident", replica(variant, 1, epochs=2, **switches))
+    assert made[1].outcome().epochs[1].train_loss == pytest.approx(alone.epochs[1].train_loss, rel=1e-5)
+
+
+def assert_state_equal(left, right):
+    mine, other = left.optimizer.state_dict()["state"], right.optimizer.state_dict()["state"]
+    assert mine.keys() == other.keys()
+    assert mine
+    for key, moments in mine.items():
+        for name, value in moments.items():
+            assert torch.equal(value, other[key][name])
+
+
+def test_fewer_replicas_step_at_once_where_memory_ends(monkeypatch, caplog):
+    made = [replica("mha_bn", seed, epochs=2) for seed in range(5)]
+    plain, sizes = BatchedReplicas._losses, []
+
+    def short_of_memory(self, places, values, labels):
+        found = plain(self, places, values, labels)
+        if torch.is_grad_enabled():
+            sizes.append(len(places))
+            if len(places) > 2:
+                raise torch.OutOfMemoryError
+        return found
+
+    monkeypatch.setattr(BatchedReplicas, "_losses", short_of_memory)
+    train_together(made, source("resident"), at_once=True)
+    assert sizes[:4] == [5, 2, 2, 1]
+    assert max(sizes[1:]) == 2
+    assert "2 replicas at once" in caplog.text
+    for seed, found in enumerate(made):
+        (alone,), _ = train("resident", replica("mha_bn", seed, epochs=2))
+        assert found.epochs[1].train_loss == pytest.approx(alone.epochs[1].train_loss, rel=1e-5)
+
+
+def test_replicas_that_draw_noise_train_one_after_another(caplog):
+    def noisy(seed):
+        made = replica(seed=seed)
+        made.model.attention = torch.nn.Sequential(made.model.attention, torch.nn.Dropout(0.1))
+        return made
+
+    made = [noisy(seed) for seed in (0, 1)]
+    train_together(made, source("resident"), at_once=True)
+    assert "one after another" in caplog.text
+    for seed, found in enumerate(made):
+        (alone,), _ = train("resident", noisy(seed))
+        assert found.epochs == alone.epochs
 
 
 @pytest.mark.parametrize(
