@@ -5,7 +5,7 @@ import logging
 import os
 
 # Of glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _LARGE, _KEPT, _ALL = 16 * 2**20, 64 * 2**20, 2**30  # bytes
 # oneDNN keeps a third of a megabyte for each of the last 1,024 shapes of a linear layer, in two caches.
 _FEW_SHAPES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16", "LRU_CACHE_CAPACITY": "16"}
@@ -17,11 +17,12 @@ def keep_memory_flat() -> None:
     Batches of a long extraction differ in size. By default glibc raises the size from which it returns freed
     blocks to the system while a program runs, and the blocks that it keeps fit ever fewer of the later ones.
     Blocks that nearly every batch asks for are kept: getting their pages anew took a fifth of the time.
-    Nothing is done where the C library is another one; settings of the user's own environment go first.
+    All threads share what is kept: else each one that encodes would keep blocks of its own. Nothing is done
+    where the C library is another one; settings of the user's own environment go first.
     """
     for name, value in _FEW_SHAPES.items():
         os.environ.setdefault(name, value)
-    _set_malloc({_M_MMAP_THRESHOLD: _LARGE, _M_TRIM_THRESHOLD: _KEPT})
+    _set_malloc({_M_MMAP_THRESHOLD: _LARGE, _M_TRIM_THRESHOLD: _KEPT, _M_ARENA_MAX: 1})
 
 
 def keep_freed_memory() -> None:

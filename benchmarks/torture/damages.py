@@ -258,23 +258,35 @@ def mend(world: World, folder: Path, kind: str, expected: dict[str, bytes]) -> t
 
 
 def _concerned(folder: Path, whole: Path) -> int:
-    """Return how many rows a damage concerns: those of chunks whose bytes or whose ledger lines it hit."""
+    """Return how many rows a damage concerns: of chunks whose bytes, ledger lines or checksums it hit."""
     chunks = set()
+    wanted, listed = (_checksums(f / "manifest.json") for f in (whole, folder))
     original = open_cache(whole)
     entries, found = (Ledger(next(f.glob("*.jsonl"), f / "none")).read() for f in (whole, folder))
     for index in range(original.layout.chunks):
         place = original.place_of(index)
         assert place is not None
-        size = original.chunk(0).nbytes + 4
+        # A chunk of Zarr is a whole file, one of HDF5 a part of one.
+        size = original.chunk(0).nbytes + 4 if original.path.is_file() else None
         there = folder / place[0].relative_to(whole)
         intact = there.is_file() and _piece(there, place[1], size) == _piece(place[0], place[1], size)
-        if not intact or entries[index] != found.get(index):
+        same = entries[index] == found.get(index) and wanted[index] == listed.get(index)
+        if not intact or not same:
             chunks.add(index)
     return len(chunks) * ROWS_PER_CHUNK
 
 
-def _piece(file: Path, start: int, size: int) -> bytes:
-    return file.read_bytes()[start : start + size]
+def _piece(file: Path, start: int, size: int | None) -> bytes:
+    return file.read_bytes()[start:][:size]
+
+
+def _checksums(manifest: Path) -> dict[int, str]:
+    """Return what a manifest says of each chunk; of one that says nothing, nothing."""
+    try:
+        found = json.loads(manifest.read_bytes())["chunk_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return dict(enumerate(found)) if isinstance(found, list) else {}
 
 
 def damage(world: World, kind: str, count: int, seed: int, budget: Budget, repair_every: int = 10) -> Tally:

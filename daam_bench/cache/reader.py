@@ -142,4 +142,9 @@ def open_cache(path: Path) -> EmbeddingCache:
     found = facts or _manifest_of(path)
     if found is not None and "structure" in found and not is_remote(path):
         check_structure(path, found["structure"])  # before a library parses what may be damaged
-    return EmbeddingCache(path, store_class(format_of(path) or "zarr").open(path), facts)
+    store = store_class(format_of(path) or "zarr").open(path)
+    try:
+        return EmbeddingCache(path, store, facts)
+    except BaseException:
+        store.close()  # HDF5 opens no file for writing that is still open for reading
+        raise

@@ -3,6 +3,7 @@
 import logging
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,9 @@ from rich.progress import Progress
 from daam_bench.cache.extraction import ExtractionSpec, describe, fill
 from daam_bench.cache.identity import CacheIdentity
 from daam_bench.cache.ledger import Ledger, LedgerEntry, hash_block, ledger_path
-from daam_bench.cache.manifest import find_manifest, read_manifest, store_of
-from daam_bench.cache.places import move, remove
-from daam_bench.cache.reader import open_cache
+from daam_bench.cache.manifest import MANIFEST, find_manifest, read_manifest, store_of, write_manifest
+from daam_bench.cache.places import is_remote, move, remove
+from daam_bench.cache.reader import EmbeddingCache, open_cache
 from daam_bench.cache.store import reading, store_class
 from daam_bench.cache.writer import CacheWriter
 from daam_bench.encoders.base import load_encoder
@@ -25,8 +26,9 @@ _REMEDY = "Delete the manifest and run `snakemake cache`: nothing that is whole 
 def repair_cache(path: Path, progress: Progress) -> int:
     """Re-extract the chunks that are missing or damaged; return how many samples were computed.
 
-    The repaired cache has the bytes of an undamaged one. Where labels, attributes or structure are damaged,
-    a new store takes over every chunk that is still what was committed.
+    The repaired cache has the bytes of an undamaged one, and so has its manifest but for how and from what it
+    was made, which it alone says. Where labels, attributes or structure are damaged, a new store takes over
+    every chunk that is still what was committed.
 
     Args:
         path: the store, its manifest, or the folder of one.
@@ -54,15 +56,17 @@ def repair_cache(path: Path, progress: Progress) -> int:
         )
     store = store_of(manifest, facts)
     entries = Ledger(ledger_path(store)).read()
-    aside = _set_aside(store) if (lengths := _lengths(store)) is None else None
-    good = [e for i, e in sorted(entries.items()) if _agrees(e, expected, lengths, layout.rows_of(i))]
+    sound = _sound(store)
+    aside = _set_aside(store) if sound is None else None
+    good = [e for _, e in sorted(entries.items()) if _agrees(e, expected, sound)]
+    del sound  # HDF5 opens no file for writing that is still open for reading
     with CacheWriter(store.parent, spec.cache.format, layout, identity) as writer:
         if aside is not None:
             _take_over(writer, aside, good)
         elif ledger_path(store).exists():
             writer.ledger.rewrite(good)
         computed = int(fill(writer, encoder, samples, spec, progress)["computed_samples"])
-        writer.finish()
+        _write_manifests(manifest, store, facts | writer.finish())
     with reading("it could not be repaired", store, _REMEDY):
         open_cache(store)
     if aside is not None:
@@ -70,19 +74,32 @@ def repair_cache(path: Path, progress: Progress) -> int:
     return computed
 
 
-def _lengths(store: Path) -> list[int] | None:
-    """Return the lengths of a store in which all but the chunks is as it was committed; None of another."""
+def _write_manifests(manifest: Path, store: Path, facts: dict[str, Any]) -> None:
+    if is_remote(store):
+        write_manifest(store.parent / MANIFEST, {k: v for k, v in facts.items() if k != "location"})
+        if manifest == store.parent / MANIFEST:
+            return
+    write_manifest(manifest, facts)
+
+
+def _sound(store: Path) -> EmbeddingCache | None:
+    """Return the cache of a store in which all but the chunks is as it was committed; None of another."""
     try:
-        return list(map(int, open_cache(store).lengths))
+        return open_cache(store)
     except CacheError as error:
         logging.warning("%s", error)
         return None
 
 
-def _agrees(entry: LedgerEntry, expected: list[str], lengths: list[int] | None, rows: slice) -> bool:
+def _agrees(entry: LedgerEntry, expected: list[str], sound: EmbeddingCache | None) -> bool:
     """Return whether a line of the ledger says what the manifest says, and the store where it is sound."""
-    same = entry.chunk < len(expected) and entry.sha256 == expected[entry.chunk]
-    return same and (lengths is None or entry.lengths == lengths[rows])
+    if entry.chunk >= len(expected) or entry.sha256 != expected[entry.chunk]:
+        return False
+    if sound is None:
+        return True
+    rows = sound.layout.rows_of(entry.chunk)
+    refused = {k: sound.quarantined[k] for k in sound.layout.sample_ids[rows] if k in sound.quarantined}
+    return entry.lengths == sound.lengths[rows].tolist() and entry.quarantined == refused
 
 
 def _set_aside(store: Path) -> Path | None:

@@ -54,6 +54,10 @@ def _problems(cache: EmbeddingCache) -> list[str]:
         problems.append(f"the ledger lacks chunks {missing}")
     elif [n for i in sorted(entries) for n in entries[i].lengths] != cache.lengths.tolist():
         problems.append("lengths differ from the ledger")
+    elif {k: reason for entry in entries.values() for k, reason in entry.quarantined.items()} != (
+        cache.quarantined
+    ):
+        problems.append("quarantined samples differ from the ledger")
     unlike = [i for i, entry in entries.items() if cache.committed.get(i) != entry.sha256]
     if unlike:
         problems.append(f"ledger and manifest differ about chunks {unlike}")

@@ -208,14 +208,18 @@ class CacheWriter:
 
     def _open(self) -> EmbeddingStore:
         store = store_class(self.format).open(self.path, writable=True)
-        found = CacheIdentity.of_attributes(store.layout().attributes, self.path)
-        if found != self.identity:
-            raise CacheError(
-                "the cache belongs to something else",
-                where=self.path,
-                found="; ".join(self.identity.differences(found)),
-                remedy="Move it away and run snakemake again.",
-            )
+        try:
+            found = CacheIdentity.of_attributes(store.layout().attributes, self.path)
+            if found != self.identity:
+                raise CacheError(
+                    "the cache belongs to something else",
+                    where=self.path,
+                    found="; ".join(self.identity.differences(found)),
+                    remedy="Move it away and run snakemake again.",
+                )
+        except BaseException:
+            store.close()
+            raise
         return store
 
 

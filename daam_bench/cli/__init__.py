@@ -32,13 +32,14 @@ app.add_typer(new_app, name="new")
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and an exit code of its kind."""
-    # What fails while a library lets go of a file is said in one line, not as a traceback.
+    # What fails while a library lets go of a file is said in one line; h5py would print a traceback, too.
     sys.unraisablehook = lambda event: logging.warning("%s", " ".join(str(event.exc_value).split()))
+    usual, sys.excepthook = sys.excepthook, lambda *_: None
     try:
         from daam_bench.steps import step_app
 
         app.add_typer(step_app, name="step")
-        app()
+        typer.main.get_command(app)()  # `app()` would set an excepthook of its own
     except DaamBenchError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:  # a full disk, a folder that may not be written to
@@ -46,6 +47,9 @@ def main() -> None:
         _fail(f"{error.filename or 'input or output'}: {reason}", MachineError.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception:
+        sys.excepthook = usual  # a fault of ours
+        raise
 
 
 def _fail(message: str, code: int) -> None:

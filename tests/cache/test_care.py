@@ -9,6 +9,7 @@ from cache.test_extraction import QUIET, extract, measured
 from typer.testing import CliRunner
 
 from daam_bench.cache.conversion import convert_cache
+from daam_bench.cache.ledger import Ledger
 from daam_bench.cache.manifest import read_manifest, write_manifest
 from daam_bench.cache.reader import open_cache
 from daam_bench.cache.repair import repair_cache
@@ -91,7 +92,49 @@ def remove_store(folder):
     return 44
 
 
-DAMAGES = (damage_chunk, damage_labels, damage_ledger, damage_structure, remove_store)
+def _change_manifest(folder, change):
+    """Change what a manifest says, with a right checksum."""
+    facts = read_manifest(folder / "manifest.json")
+    change(facts)
+    write_manifest(folder / "manifest.json", facts)
+
+
+def change_attribute_in_manifest(folder):
+    _change_manifest(folder, lambda facts: facts["attributes"].update(dataset="other"))
+    return 0
+
+
+def change_structure_in_manifest(folder):
+    _change_manifest(folder, lambda facts: facts["structure"].update(places=[[3, 5]], sha256="0" * 64))
+    return 0
+
+
+def change_chunk_in_manifest(folder):
+    _change_manifest(folder, lambda facts: facts["chunk_sha256"].__setitem__(1, "0" * 64))
+    return 11
+
+
+def add_reason_to_ledger(folder):
+    """Falsify a line whose own checksum is right."""
+    (file,) = folder.glob("*.jsonl")
+    ledger = Ledger(file)
+    entries = ledger.read()
+    entries[1] = entries[1].model_copy(update={"quarantined": {"nobody": "no reason"}})
+    ledger.rewrite(list(entries.values()))
+    return 11
+
+
+DAMAGES = (
+    damage_chunk,
+    damage_labels,
+    damage_ledger,
+    damage_structure,
+    remove_store,
+    change_attribute_in_manifest,
+    change_structure_in_manifest,
+    change_chunk_in_manifest,
+    add_reason_to_ledger,
+)
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda f: f.__name__)

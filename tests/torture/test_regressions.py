@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pandas as pd
@@ -139,3 +141,18 @@ def test_a_path_that_no_system_can_have_is_missing(tmp_path):
     )
     (found,) = make_plan(load_config(tmp_path / "config.yaml")).missing
     assert "datasets.d: path cannot be looked at (File name too long)" in str(found)
+
+
+def test_what_fails_while_a_library_lets_go_of_a_file_is_no_traceback():
+    script = """
+        import atexit, sys
+        from daam_bench import cli
+        # What h5py does with a file that it cannot flush, at any moment.
+        atexit.register(lambda: sys.excepthook(OSError, OSError("late"), None))
+        sys.argv = ["daam-bench", "variants"]
+        cli.main()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "daam_v1" in done.stdout
+    assert "late" not in done.stderr
