@@ -95,9 +95,9 @@ class BatchedReplicas:
             start = perf_counter(), process_time()
             self._step(active, buffer)
             optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
             for place, *_ in active:
                 replica = self._replicas[place]
-                replica.optimizer.zero_grad(set_to_none=True)
                 replica.wall_seconds += (perf_counter() - start[0]) / len(active)
                 replica.cpu_seconds += (process_time() - start[1]) / len(active)
         for place in places:

@@ -14,10 +14,9 @@ from daam_bench.heads.model import Classifier, HasDensity
 from daam_bench.records import write_atomically
 from daam_bench.training.folds import Fold
 from daam_bench.training.order import batches_of
+from daam_bench.training.prediction import evaluation_batch
 from daam_bench.training.replica import Replica
 from daam_bench.training.source import Source
-
-_BATCH = 256
 
 
 @torch.inference_mode()
@@ -42,7 +41,7 @@ def mean_densities(
         for replica, parts, total in zip(replicas, wanted, sums, strict=True):
             attention = replica.model.eval().attention
             for name, part in parts.items():
-                for some in batches_of(buffer.own(part), _BATCH):
+                for some in batches_of(buffer.own(part), evaluation_batch(buffer)):
                     assert isinstance(attention, HasDensity)  # others have no parts
                     found = attention.density(buffer.take(some, replica.layers)).float().sum(dim=0)
                     total[name] = total[name] + found if name in total else found

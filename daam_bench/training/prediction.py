@@ -12,6 +12,8 @@ from daam_bench.training.order import batches_of
 from daam_bench.training.source import Buffer
 
 _EVALUATION_BATCH = 512
+# A batch of that many samples of 40 x 5120 values would take gigabytes in the decoder.
+_EVALUATION_VALUES = 2**24
 
 
 @torch.inference_mode()
@@ -27,9 +29,14 @@ def predict(
     A model whose samples attend to each other (D2) is given batches of the size that it was trained with.
     """
     model.eval()
-    size = training.batch_size if getattr(model, "mixes_samples", False) else _EVALUATION_BATCH
+    size = training.batch_size if getattr(model, "mixes_samples", False) else evaluation_batch(buffer)
     with autocast(buffer.device, training):
         return torch.cat([model(buffer.take(part, layers)).float() for part in batches_of(rows, size)])
+
+
+def evaluation_batch(buffer: Buffer) -> int:
+    """Return how many samples of a buffer to evaluate at once."""
+    return max(1, min(_EVALUATION_BATCH, _EVALUATION_VALUES // buffer.values[0].numel()))
 
 
 def autocast(device: torch.device, training: TrainingConfig) -> torch.autocast:

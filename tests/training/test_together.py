@@ -23,6 +23,7 @@ from daam_bench.training.batched import BatchedReplicas, batch_replicas
 from daam_bench.training.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from daam_bench.training.optimization import build_optimizer
 from daam_bench.training.order import deal_buffers
+from daam_bench.training.prediction import evaluation_batch
 from daam_bench.training.replica import Replica, Split
 from daam_bench.training.source import Buffer, ResidentSource, StreamingSource
 from daam_bench.training.together import train_together
@@ -347,3 +348,9 @@ def test_a_killed_job_goes_on_after_its_last_epoch(tmp_path):
     assert codes == [-signal.SIGKILL] * 3 + [0]
     (whole,), _ = train("resident", replica(epochs=3))
     assert done.stdout == f"3 {[e.train_loss for e in whole.epochs]}\n"
+
+
+@pytest.mark.parametrize("layers, features, expected", [(24, 1024, 512), (40, 5120, 81), (4096, 8192, 1)])
+def test_fewer_large_samples_are_evaluated_at_once(layers, features, expected):
+    values = torch.empty(3, layers, features, device="meta")
+    assert evaluation_batch(Buffer(0, np.arange(3), values, torch.device("cpu"))) == expected
