@@ -34,7 +34,7 @@ def table_of(results: Mapping[str, Any]) -> str:
     machine = environment.get("processor") or environment.get("cpu") or environment.get("machine", "")
     said = (
         f"Made by `make torture TORTURE_SCALE={results['scale']:g}` (seed {results['seed']}) on "
-        f"{results['date']} in {results['seconds']:.0f} s. {machine}; {versions}."
+        f"{results['date']}; its kinds took {results['seconds']:.0f} s in all. {machine}; {versions}."
     )
     return "\n".join(["| | what | tried | failed |", "|---|---|---:|---:|", *rows, "", said])
 

@@ -6,7 +6,7 @@ import os
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-_LARGE, _KEPT, _ALL = 16 * 2**20, 64 * 2**20, 2**30  # bytes
+_LARGE, _KEPT, _MOST = 16 * 2**20, 64 * 2**20, 96 * 2**20  # bytes
 # oneDNN keeps a third of a megabyte for each of the last 1,024 shapes of a linear layer, in two caches.
 _FEW_SHAPES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16", "LRU_CACHE_CAPACITY": "16"}
 
@@ -26,12 +26,13 @@ def keep_memory_flat() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let malloc keep blocks of up to 1 GiB for the next step of training, which asks for the same ones.
+    """Let malloc keep blocks of up to 96 MiB for the next step of training, which asks for the same ones.
 
     By default blocks of 32 MiB and more go back to the system and come again as pages to be cleared, which
-    takes half of a step's time at batch 32. Nothing is done where the C library is another one.
+    takes half of a step's time at batch 32. Larger ones do: kept, they would fit ever fewer of the later
+    ones, and memory would grow. Nothing is done where the C library is another one.
     """
-    _set_malloc({_M_MMAP_THRESHOLD: _ALL, _M_TRIM_THRESHOLD: 2 * _ALL - 1})
+    _set_malloc({_M_MMAP_THRESHOLD: _MOST, _M_TRIM_THRESHOLD: 2**31 - 1})
 
 
 def _set_malloc(options: dict[int, int]) -> None:

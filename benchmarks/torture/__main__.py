@@ -150,12 +150,11 @@ def _write(given: argparse.Namespace, found: dict[str, Any], seconds: float) -> 
     earlier = json.loads(given.output.read_bytes()) if given.output.exists() else {}
     if (earlier.get("scale"), earlier.get("seed")) == (given.scale, given.seed):
         found = {kind: found.get(kind, earlier.get(kind)) for kind in SIZES if kind in {**earlier, **found}}
-        seconds += earlier["seconds"]
     facts = {
         "seed": given.seed,
         "scale": given.scale,
         "date": time.strftime("%Y-%m-%d"),
-        "seconds": round(seconds, 1),
+        "seconds": round(sum(report.get("seconds", 0.0) for report in found.values()), 1),
         "estimated_seconds_at_full_size": _estimate(found, given),
         "environment": describe_environment("cpu", 1),
     }
