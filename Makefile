@@ -55,10 +55,11 @@ benchmark-train: .venv/.installed ## speed and memory of training, as ratios
 TORTURE_SCALE ?= 1
 torture: .venv/.installed ## kills, damages, changes, bad inputs, faults, races; results/benchmarks/torture.json
 	$(BIN)/python -m benchmarks.torture --scale $(TORTURE_SCALE) $(TORTURE_OPTIONS)
-	$(BIN)/python benchmarks/reliability.py results/benchmarks/torture.json docs/reliability.md
+	$(BIN)/python benchmarks/reliability.py torture docs/reliability.md
 
 load: .venv/.installed ## a cache of up to 52 GB through every step in bounded memory (SIZE="--gib 10" for less)
 	$(BIN)/python benchmarks/load.py $(SIZE)
+	$(BIN)/python benchmarks/reliability.py load docs/reliability.md
 
 clusters: .venv/.installed ## a real Slurm on this machine, and dask on it (root; apt: slurm-wlm munge)
 	@$(PIP_INSTALL) -e '.[slurm,distributed]'

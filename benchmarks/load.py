@@ -17,6 +17,7 @@ import resource
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -215,6 +216,7 @@ def main() -> None:
         "peak_private_memory_over_cache": highest * 2**20 / size,
         "decoder_channels": CHANNELS,
         "steps": steps,
+        "date": time.strftime("%Y-%m-%d"),
         "environment": describe_environment("cpu", len(os.sched_getaffinity(0))),
     }
     path = Path("results/benchmarks/load.json")

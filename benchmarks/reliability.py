@@ -1,4 +1,4 @@
-"""Write the figures of a torture run into the page on reliability: `reliability.py torture.json page.md`."""
+"""Write figures into the page on reliability: `reliability.py torture page.md`, or `load` for the large cache."""
 
 import json
 import sys
@@ -29,20 +29,42 @@ def table_of(results: Mapping[str, Any]) -> str:
         for kind, title in TITLES.items()
         if kind in results
     ]
-    environment = results["environment"]
-    versions = ", ".join(f"{name} {environment[name]}" for name in _VERSIONS if name in environment)
-    machine = environment.get("processor") or environment.get("cpu") or environment.get("machine", "")
     said = (
         f"Made by `make torture TORTURE_SCALE={results['scale']:g}` (seed {results['seed']}) on "
-        f"{results['date']}; its kinds took {results['seconds']:.0f} s in all. {machine}; {versions}."
+        f"{results['date']}; its kinds took {results['seconds']:.0f} s in all. {_machine(results)}"
     )
     return "\n".join(["| | what | tried | failed |", "|---|---|---:|---:|", *rows, "", said])
 
 
+def load_table_of(results: Mapping[str, Any]) -> str:
+    """Return the figures of a large cache as Markdown, with date, machine and versions."""
+    rows = []
+    for name, facts in results["steps"].items():
+        rate = f"{facts['gigabytes_per_second']:.3f}" if "gigabytes_per_second" in facts else ""
+        rows.append(f"| {name} | {facts['seconds']:.0f} | {rate} | {facts['peak_private_mebibytes']:,.0f} |")
+    said = (
+        f"{results['samples']:,} of AG News' {results['samples_of_ag_news']:,} samples x 40 x 5120 in "
+        f"float16, {results['cache_bytes'] / 1e9:.1f} GB, every step held to "
+        f"{results['limit_gibibytes']:g} GiB; a decoder of {results['decoder_channels']} channels. "
+        f"Made by `make load` on {results['date']}. {_machine(results)}"
+    )
+    header = ["| step | seconds | GB/s | private memory, MiB |", "|---|---:|---:|---:|"]
+    return "\n".join([*header, *rows, "", said])
+
+
+def _machine(results: Mapping[str, Any]) -> str:
+    environment = results["environment"]
+    versions = ", ".join(f"{name} {environment[name]}" for name in _VERSIONS if name in environment)
+    machine = environment.get("processor") or environment.get("cpu") or environment.get("machine", "")
+    return f"{machine}; {versions}."
+
+
 def main() -> None:
     """Replace what stands between the marks of the page."""
-    results, page = json.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2])
-    replace_figures(page, "make torture", table_of(results))
+    name, page = sys.argv[1], Path(sys.argv[2])
+    results = json.loads(Path(f"results/benchmarks/{name}.json").read_bytes())
+    table = {"torture": table_of, "load": load_table_of}[name](results)
+    replace_figures(page, f"make {name}", table)
 
 
 if __name__ == "__main__":
