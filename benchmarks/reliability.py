@@ -1,4 +1,4 @@
-"""Write figures into the page on reliability: `reliability.py torture page.md`, or `load` for the large cache."""
+"""Write figures into the page on reliability: `reliability.py torture page.md`, or `load` in place of it."""
 
 import json
 import sys
