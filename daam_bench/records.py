@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from daam_bench.errors import RecordError
 
 FINISHED = "finished.json"
+_AGAIN = "Delete the file and run snakemake again."
 # What differs between two runs of equal key.
 COST_FIELDS = (
     "wall_seconds",
@@ -135,11 +136,22 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Replace a file in one step: it holds the old bytes or all the new ones, also after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except BaseException:
+        # A full disk must not be made fuller by what could not be written.
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what killed writers left behind; only under the lock of the folder."""
+    for temporary in folder.glob(".*.tmp"):
+        temporary.unlink(missing_ok=True)
 
 
 def write_record(folder: Path, record: RunRecord) -> Path:
@@ -163,7 +175,7 @@ def read_record(path: Path) -> RunRecord:
         raise RecordError(
             f"not a run record ({str(error).splitlines()[0]})",
             where=path,
-            remedy="Delete the file and run snakemake again.",
+            remedy=_AGAIN,
         ) from None
 
 
@@ -177,11 +189,20 @@ def read_records(folder: Path) -> list[RunRecord]:
     """Read the finished records of one variant's folder, in the order of its list.
 
     Raises:
-        RecordError: if the job has not finished, or a record is missing or damaged.
+        RecordError: if the job has not finished, a record is missing or damaged, or one is of another
+            configuration than when the list was written.
     """
     path = folder / FINISHED
     if not path.exists():
         raise RecordError(
             "this variant has not been trained to the end", where=folder, remedy="Run snakemake."
         )
-    return [read_record(folder / name) for name in json.loads(path.read_bytes())["records"]]
+    try:
+        listing = json.loads(path.read_bytes())
+        names, keys = list(listing["records"]), list(listing["keys"])
+    except (ValueError, KeyError, TypeError):
+        raise RecordError("not a list of run records", where=path, remedy=_AGAIN) from None
+    records = [read_record(folder / name) for name in names]
+    if [record.key for record in records] != keys:
+        raise RecordError("its records are of another configuration", where=path, remedy=_AGAIN)
+    return records

@@ -1,6 +1,7 @@
 """From YAML to the typed configuration; every problem is named with its key and the nearest valid one."""
 
 from pathlib import Path
+from reprlib import Repr
 from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
 
@@ -11,6 +12,10 @@ from daam_bench.config.training import TrainingConfig
 from daam_bench.config.tuning import TuningConfig
 from daam_bench.config.whole import Config, Experiment
 from daam_bench.errors import ConfigError, unknown_name
+
+# YAML's aliases make a few lines stand for billions of values: nothing is written out whole.
+_SHORT = Repr()
+_SHORT.maxlevel, _SHORT.maxstring = 2, 80
 
 
 def parse_config(data: object, where: str = "config.yaml") -> Config:
@@ -70,7 +75,7 @@ def _explain(error: ValidationError, where: str, model: type[BaseModel] = Config
             siblings = _keys_at(model, item["loc"][:-1])
             problems.append(str(unknown_name("key", str(item["loc"][-1]), siblings, place)))
         else:
-            found = "" if item["type"] == "missing" else f" (found {str(item['input'])[:80]!r})"
+            found = "" if item["type"] == "missing" else f" (found {_SHORT.repr(item['input'])})"
             problems.append(f"{place}: {item['msg']}{found}")
     return ConfigError("is not valid:\n  " + "\n  ".join(problems), where=where)
 

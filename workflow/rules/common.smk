@@ -13,6 +13,7 @@ from daam_bench.config import parse_config
 from daam_bench.contents import contents_fingerprint
 from daam_bench.errors import DaamBenchError
 from daam_bench.fingerprint import source_fingerprint
+from daam_bench.locks import note_host
 from daam_bench.plan import make_plan
 from daam_bench.training.names import BASELINES
 
@@ -29,6 +30,7 @@ for missing in PLAN.missing:
 
 # Only a real run comes here: a dry run shows the plan of data that are yet to come.
 onstart:
+    note_host(Path.cwd())
     if PLAN.missing:
         raise WorkflowError(str(PLAN.missing[0]))
 
