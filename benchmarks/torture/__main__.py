@@ -41,7 +41,19 @@ def main() -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     _write(given, found, time.monotonic() - start)
-    return int(any(kind["failed"] for kind in found.values()))
+    return int(any(kind["failed"] for kind in found.values()) or _fell_short(given, found))
+
+
+def _fell_short(given: argparse.Namespace, found: dict[str, dict[str, Any]]) -> bool:
+    """Say which kinds ran out of time; of changes there are as many as there are."""
+    short = [
+        kind
+        for kind, report in found.items()
+        if not kind.endswith("_changes") and report["tried"] < size_of(kind, given.scale)
+    ]
+    for kind in short:
+        print(f"{kind} ran out of time: --minutes gives it more than {given.minutes:g}")
+    return bool(short)
 
 
 def _arguments() -> argparse.Namespace:
@@ -76,8 +88,7 @@ def _torturers(folder: Path, given: argparse.Namespace) -> dict[str, Callable[[]
         return size_of(kind, given.scale), given.seed, Budget(60 * given.minutes)
 
     def changed(kind: str, all_changes: Callable[[], Any]) -> Any:
-        count, _, budget = sized(kind)
-        return changes.try_changes(folder / kind, all_changes(), count, budget)
+        return changes.try_changes(folder / kind, all_changes(), *sized(kind))
 
     def world(kind: str) -> World:
         return World(folder / kind)
@@ -144,15 +155,15 @@ def _say(kind: str, found: dict[str, Any]) -> None:
 
 
 def _write(given: argparse.Namespace, found: dict[str, Any], seconds: float) -> None:
-    """Write what was found; kinds that were not asked for keep what an earlier run found at this scale."""
+    """Write what was found; kinds that were not asked for keep what an earlier run of this code found."""
     from daam_bench.environment import describe_environment
+    from daam_bench.fingerprint import source_fingerprint
 
     earlier = json.loads(given.output.read_bytes()) if given.output.exists() else {}
-    if (earlier.get("scale"), earlier.get("seed")) == (given.scale, given.seed):
+    same = {"seed": given.seed, "scale": given.scale, "code": source_fingerprint(".")}
+    if all(earlier.get(name) == value for name, value in same.items()):
         found = {kind: found.get(kind, earlier.get(kind)) for kind in SIZES if kind in {**earlier, **found}}
-    facts = {
-        "seed": given.seed,
-        "scale": given.scale,
+    facts = same | {
         "date": time.strftime("%Y-%m-%d"),
         "seconds": round(sum(report.get("seconds", 0.0) for report in found.values()), 1),
         "estimated_seconds_at_full_size": _estimate(found, given),

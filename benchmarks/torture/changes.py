@@ -2,6 +2,7 @@
 
 import copy
 import os
+import random
 import shutil
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import yaml
 from benchmarks.torture.folder import (
     ALL,
     BASE,
+    CHOSEN,
     COMMIT,
     ENDS,
     VARIANTS,
@@ -110,6 +112,9 @@ def real_changes() -> dict[str, tuple[Change, Jobs]]:
             trained("sounds", variants=VARIANTS),
         ),
         "held-out part": (_set("training.inner_fraction", 0.2), trained(*ALL)),
+        "choice of layers": (_set("studies.0.sizes", [2]), CHOSEN),
+        "draws of random layers": (_set("studies.0.random_draws", 2), CHOSEN),
+        "code of the choice of layers": (_append("code/analysis/layer_choice.py"), CHOSEN | ENDS),
         "code of a head": (_append("code/heads/mixture.py"), trained(*ALL)),
         "code of the loop": (_append("code/training/folds.py"), trained(*ALL)),
         "code of an encoder": (_append("code/encoders/pooling.py"), extracted(*ALL)),
@@ -233,8 +238,13 @@ def _written_rule(folder: Folder) -> None:
     folder.edit("workflow/rules/train.smk", lambda text: f"# a comment\n{text}")
 
 
-def try_changes(folder: Path, changes: dict[str, tuple[Change, Jobs]], count: int, budget: Budget) -> Tally:
-    """Make each change on the same base and compare the plan of a dry run with what depends on it."""
+def try_changes(
+    folder: Path, changes: dict[str, tuple[Change, Jobs]], count: int, seed: int, budget: Budget
+) -> Tally:
+    """Make each change on the same base and compare the plan of a dry run with what depends on it.
+
+    Fewer than all are drawn by the seed.
+    """
     tally = Tally()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -242,7 +252,8 @@ def try_changes(folder: Path, changes: dict[str, tuple[Change, Jobs]], count: in
     kept = folder.with_name(f"{folder.name}.kept")
     shutil.rmtree(kept, ignore_errors=True)
     folder.rename(kept)
-    for name, (change, expected) in list(changes.items())[:count]:
+    drawn = random.Random(seed).sample(list(changes.items()), min(count, len(changes)))
+    for name, (change, expected) in drawn:
         if not budget.left():
             break
         shutil.rmtree(folder, ignore_errors=True)

@@ -57,17 +57,23 @@ BASE: dict[str, Any] = {
         {"dataset": dataset, "encoder": encoder, "variants": VARIANTS, "seeds": [0, 1]}
         for dataset, encoder in PAIRS.items()
     ],
+    "studies": [
+        {"kind": "layer_ablation", "dataset": "texts", "encoder": "bert", "variants": ["daam_v2"], "sizes": [1]}
+    ],
     "protocol": {"name": "corrected"},
     "training": {"epochs": 2, "batch_size": 8, "learning_rate": 1.0e-3, "precision": "float32"},
 }
 ALL = tuple(PAIRS)
 Jobs = frozenset[str]
-ENDS = frozenset({"write_tables", "write_study_tables", "write_figures", "write_report"})
+STUDY_ENDS = frozenset({"write_study_tables", "write_study_figures", "write_report"})
+ENDS = STUDY_ENDS | {"write_tables", "write_figures"}
+CHOSEN = STUDY_ENDS | {f"{rule} texts bert daam_v2" for rule in ("choose_layers", "train_on_layers")}
 
 
 def trained(*datasets: str, variants: Iterable[str] = (*BASELINES, *VARIANTS)) -> Jobs:
-    """Return training on some datasets with all that follows."""
-    return ENDS | {f"train_variant {d} {PAIRS[d]} {v}" for d in datasets for v in variants}
+    """Return training on some datasets with all that follows, the choice of layers on texts among it."""
+    jobs = ENDS | {f"train_variant {d} {PAIRS[d]} {v}" for d in datasets for v in variants}
+    return jobs | CHOSEN if "texts" in datasets and "daam_v2" in variants else jobs
 
 
 def extracted(*datasets: str) -> Jobs:
@@ -105,7 +111,7 @@ class Folder:
         for file in path.joinpath("workflow", "rules").glob("*.smk"):
             text = file.read_text(encoding="utf-8")  # a rule with a message does not print its name
             file.write_text(
-                re.sub(r"^    message:\n        .*\n", "", text, flags=re.MULTILINE), encoding="utf-8"
+                re.sub(r"^ +message:\n.*\n", "", text, flags=re.MULTILINE), encoding="utf-8"
             )
         self._write_data()
         self.write()
