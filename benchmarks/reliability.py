@@ -63,7 +63,7 @@ def main() -> None:
     """Replace what stands between the marks of the page."""
     name, page = sys.argv[1], Path(sys.argv[2])
     results = json.loads(Path(f"results/benchmarks/{name}.json").read_bytes())
-    if results.get("scale", 1) < 1 or not TITLES.keys() <= results.keys() and name == "torture":
+    if results.get("scale", 1) < 1 or (not TITLES.keys() <= results.keys() and name == "torture"):
         print(f"{page} shows whole runs at full size only: it stays as it is")
         return
     table = {"torture": table_of, "load": load_table_of}[name](results)

@@ -12,7 +12,7 @@ _HOST = Path(".snakemake/daam_bench_host")
 
 
 def note_host(folder: Path) -> None:
-    """Remember the machine that Snakemake runs on, beside its locks: other machines cannot see whether it lives."""
+    """Remember the machine that Snakemake runs on: no other machine can see whether it lives."""
     path = folder / _HOST
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(platform.node(), encoding="utf-8")
@@ -25,7 +25,8 @@ def clear_stale_lock(folder: Path) -> None:
     waits for.
 
     Raises:
-        DaamBenchError: if a Snakemake is running in the folder, or may be: on another machine, or of another user.
+        DaamBenchError: if a Snakemake is running in the folder, or may be: on another machine, or of
+            another user.
     """
     locks = list((folder / ".snakemake" / "locks").glob("*.lock"))
     if not locks:
@@ -35,7 +36,10 @@ def clear_stale_lock(folder: Path) -> None:
         if "snakemake" in words[:3] and process.info["cwd"] == str(folder.resolve()):
             found = f"process {process.info['pid']}"
             raise DaamBenchError(
-                "another snakemake is running here", where=folder, found=found, remedy="Wait until it ends, or stop it."
+                "another snakemake is running here",
+                where=folder,
+                found=found,
+                remedy="Wait until it ends, or stop it.",
             )
     _refuse_what_cannot_be_seen(folder, locks)
     for lock in locks:

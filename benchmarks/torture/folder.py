@@ -58,7 +58,13 @@ BASE: dict[str, Any] = {
         for dataset, encoder in PAIRS.items()
     ],
     "studies": [
-        {"kind": "layer_ablation", "dataset": "texts", "encoder": "bert", "variants": ["daam_v2"], "sizes": [1]}
+        {
+            "kind": "layer_ablation",
+            "dataset": "texts",
+            "encoder": "bert",
+            "variants": ["daam_v2"],
+            "sizes": [1],
+        }
     ],
     "protocol": {"name": "corrected"},
     "training": {"epochs": 2, "batch_size": 8, "learning_rate": 1.0e-3, "precision": "float32"},
@@ -110,9 +116,7 @@ class Folder:
         shutil.copytree(ROOT / "daam_bench", path / "code", ignore=shutil.ignore_patterns("__pycache__"))
         for file in path.joinpath("workflow", "rules").glob("*.smk"):
             text = file.read_text(encoding="utf-8")  # a rule with a message does not print its name
-            file.write_text(
-                re.sub(r"^ +message:\n.*\n", "", text, flags=re.MULTILINE), encoding="utf-8"
-            )
+            file.write_text(re.sub(r"^ +message:\n.*\n", "", text, flags=re.MULTILINE), encoding="utf-8")
         self._write_data()
         self.write()
         self._run_once()
