@@ -8,7 +8,7 @@ CONSTRAINTS := $(shell command -v nvidia-smi >/dev/null 2>&1 || echo "-c constra
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check $(CONSTRAINTS) \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help tables figures report studies cache test lint benchmark-cache benchmark-train torture load clusters docs
+.PHONY: help tables figures report studies cache test lint benchmark-cache benchmark-train torture fuzz load clusters docs
 # Set-up writes into one .venv, and Snakemake holds one lock: never two at a time.
 .NOTPARALLEL:
 
@@ -56,6 +56,10 @@ TORTURE_SCALE ?= 1
 torture: .venv/.installed ## kills, damages, changes, bad inputs, faults, races; results/benchmarks/torture.json
 	$(BIN)/python -m benchmarks.torture --scale $(TORTURE_SCALE) $(TORTURE_OPTIONS)
 	$(BIN)/python benchmarks/reliability.py torture docs/reliability.md
+
+fuzz: .venv/.installed ## coverage-guided fuzzing of every parser of our own, a minute each; results/benchmarks/fuzz.json
+	@$(PIP_INSTALL) -e '.[fuzz]'
+	$(BIN)/python -m benchmarks.torture.fuzz
 
 load: .venv/.installed ## a cache of up to 52 GB through every step in bounded memory (SIZE="--gib 10" for less)
 	$(BIN)/python benchmarks/load.py $(SIZE)

@@ -60,15 +60,21 @@ def read_variables(data: bytes, specification: str, where: object = None) -> dic
         where: what messages call the file.
 
     Raises:
-        DataError: if the version or specification is another, or the file is cut short or too long.
+        DataError: if the version or specification is another, or the file is cut short, too long or damaged.
     """
-    reader = _Reader(data, where)
+    try:
+        return _read_variables(_Reader(data, where), specification)
+    except ValueError as error:  # of texts and shapes
+        raise DataError(f"the file is damaged ({error})", where=where) from None
+
+
+def _read_variables(reader: _Reader, specification: str) -> dict[str, np.ndarray]:
     version = reader.number("I")
     if version != VERSION:
-        raise DataError("another version of the format", where=where, expected=VERSION, found=version)
+        raise DataError("another version of the format", where=reader.where, expected=VERSION, found=version)
     found = reader.text()
     if found != specification:
-        raise DataError("another kind of model", where=where, expected=specification, found=found)
+        raise DataError("another kind of model", where=reader.where, expected=specification, found=found)
     reader.number("I")
     variables = {}
     for _ in range(reader.number("I")):
@@ -76,6 +82,6 @@ def read_variables(data: bytes, specification: str, where: object = None) -> dic
         variables[name] = reader.array()
     for _ in range(reader.number("I")):
         reader.text(), reader.text()
-    if reader.position != len(data):
-        raise DataError("bytes are left over", where=where, found=len(data) - reader.position)
+    if left := len(reader.data) - reader.position:
+        raise DataError("bytes are left over", where=reader.where, found=left)
     return variables

@@ -52,3 +52,12 @@ def test_another_format_is_refused(model_bin, changes, old, new, message):
 def test_bytes_left_over_are_refused(model_bin):
     with pytest.raises(DataError, match="left over; found 3"):
         read_variables(model_bin(TWO) + b"abc", "ToySpec")
+
+
+@given(st.binary(max_size=200), st.integers(0, 120))
+def test_any_other_bytes_are_refused_or_read(model_bin, noise, place):
+    whole = model_bin(TWO)
+    try:
+        read_variables(whole[:place] + noise + whole[place + len(noise) :], "ToySpec")
+    except DataError as error:
+        assert str(error)
