@@ -23,7 +23,8 @@ def examine(base: Path, overlays: Sequence[Path], results: Path) -> list[Finding
         text = " ".join(str(error).removesuffix(error.remedy or "").split())
         return [*findings, Finding("fail", "configuration", text, error.remedy or "Correct it.")]
     jobs = len(plan.jobs) + len(plan.studies) + len(plan.tunings)
-    findings.append(Finding("ok", "configuration", f"{jobs} training jobs on {len(plan.caches)} caches"))
+    caches = f"{len(plan.caches)} cache{'s' if len(plan.caches) > 1 else ''}"
+    findings.append(Finding("ok", "configuration", f"{jobs} training jobs on {caches}"))
     costs, needs = estimate_costs(config, plan, results), list(hub_needs(plan))
     return [
         *findings,
