@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from daam_bench.checks.finding import Finding
+from daam_bench.checks.hub import hub_needs
 from daam_bench.checks.inputs import check_disk, check_locks, check_paths, check_writing
 from daam_bench.checks.machine import check_device, check_processor, check_versions
 from daam_bench.config.merge import load_merged
@@ -21,13 +22,15 @@ def examine(base: Path, overlays: Sequence[Path], results: Path) -> list[Finding
     except ConfigError as error:
         text = " ".join(str(error).removesuffix(error.remedy or "").split())
         return [*findings, Finding("fail", "configuration", text, error.remedy or "Correct it.")]
-    jobs = f"{len(plan.jobs)} training jobs on {len(plan.caches)} caches"
-    findings.append(Finding("ok", "configuration", jobs))
-    costs = estimate_costs(config, plan, results)
+    jobs = len(plan.jobs) + len(plan.studies) + len(plan.tunings)
+    caches = f"{len(plan.caches)} cache{'s' if len(plan.caches) > 1 else ''}"
+    findings.append(Finding("ok", "configuration", f"{jobs} training jobs on {caches}"))
+    costs, needs = estimate_costs(config, plan, results), list(hub_needs(plan))
     return [
         *findings,
         *check_paths(plan),
+        *(need.finding for need in needs),
         *check_writing(results),
-        *check_disk(costs, results),
+        *check_disk(costs, needs, results),
         *check_locks(Path.cwd()),
     ]

@@ -1,22 +1,24 @@
-"""Checks of what a plan reads and writes: datasets, models, hub access, disk space."""
+"""Checks of what a plan reads and writes: datasets, models, rights, disk space."""
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from daam_bench.assets import ASSETS
 from daam_bench.checks.finding import Finding, Level
+from daam_bench.checks.hub import HubNeed
+from daam_bench.checks.weights import weight_files
 from daam_bench.costs.estimate import CacheCost
 from daam_bench.plan import RESOURCES, Plan
 
-# Hub organisations whose models ask for an agreement, and so for a token.
-_GATED = ("meta-llama/", "google/gemma", "mistralai/")
 # Beside the cache: tables of samples, records, figures, the report.
 _MARGIN = 1.2
 
 
 def check_paths(plan: Plan) -> Iterator[Finding]:
-    """Say of every dataset and encoder whether it is here, will be fetched, or is missing."""
+    """Say of every dataset and encoder on this machine whether it is here, will be fetched, or is missing."""
     for error in plan.missing:
         yield Finding(
             "fail", str(error.where), f"{error.what}: {error.found or error.expected}", error.remedy or ""
@@ -28,29 +30,25 @@ def check_paths(plan: Plan) -> Iterator[Finding]:
         if name in broken:
             continue
         if Path(path).exists():
-            yield Finding("ok", name, path)
+            yield _folder(name, path)
         elif revision is None:
             yield Finding("ok", name, f"{path}: fetched by the first run")
-        else:
-            yield from _hub(name, path, revision, "dataset" if name.startswith("datasets") else "model")
 
 
-def _hub(name: str, path: str, revision: str, kind: str) -> Iterator[Finding]:
-    from huggingface_hub import constants, get_token, try_to_load_from_cache
-
-    known = try_to_load_from_cache(
-        path, "README.md" if kind == "dataset" else "config.json", revision=revision, repo_type=kind
-    )
-    if isinstance(known, str):
-        yield Finding("ok", name, f"{path} at {revision[:12]}: in the hub's cache")
-    elif path.startswith(_GATED) and get_token() is None:
-        remedy = f"Accept its licence on huggingface.co/{path}, then `hf auth login` or set HF_TOKEN."
-        yield Finding("fail", name, f"{path} is gated and no token is set", remedy)
-    elif constants.HF_HUB_OFFLINE:
-        remedy = f"Fetch it where there is a network (hf download {path}), or unset HF_HUB_OFFLINE."
-        yield Finding("fail", name, f"{path} is not in the hub's cache, and the hub is off", remedy)
-    else:
-        yield Finding("warn", name, f"{path} at {revision[:12]}: the first run downloads it")
+def _folder(name: str, path: str) -> Finding:
+    """Say of what lies on this machine whether it is whole, as far as its kind tells."""
+    fetched = len(Path(path).parts) > 1 and Path(path).parts[:1] == RESOURCES.parts
+    if name.startswith("datasets.") or (fetched and Path(path).parts[1] in ASSETS):
+        return Finding("ok", name, path)
+    folder = Path(path)
+    here, missing = weight_files(lambda file: folder / file if (folder / file).is_file() else None)
+    lacking = missing[0] if missing else "model.safetensors"
+    if not (folder / "config.json").is_file():
+        lacking = "config.json"
+    elif here and not missing:
+        return Finding("ok", name, path)
+    remedy = "Save the whole model there in Hugging Face format (save_pretrained), or correct the path."
+    return Finding("fail", name, f"{path} lacks {lacking}", remedy)
 
 
 def check_writing(results: Path) -> Iterator[Finding]:
@@ -71,23 +69,56 @@ def check_writing(results: Path) -> Iterator[Finding]:
             )
 
 
-def check_disk(costs: list[CacheCost], results: Path) -> Iterator[Finding]:
-    """Compare the free space with what caches that are not there yet will take."""
-    place = results
+@dataclass
+class _Disk:
+    """What is to be written to one disk, in 1e9 bytes; `unknown` names what has no size yet."""
+
+    place: Path
+    caches: float = 0.0
+    downloads: float = 0.0
+    unknown: list[str] = field(default_factory=list)
+
+
+def check_disk(costs: Sequence[CacheCost], needs: Sequence[HubNeed], results: Path) -> Iterator[Finding]:
+    """Compare the free space with what is still to come: caches, and downloads from the hub."""
+    from huggingface_hub import constants
+
+    below, hub = _existing(results), _existing(Path(constants.HF_HUB_CACHE))
+    disks = {below.stat().st_dev: _Disk(below)}
+    for cost in costs:
+        if not cost.cached:
+            disks[below.stat().st_dev].caches += _MARGIN * (cost.gigabytes or 0)
+            if cost.gigabytes is None:
+                disks[below.stat().st_dev].unknown.append(f"the cache of {cost.dataset} x {cost.encoder}")
+    for need in needs:
+        if need.takes != 0:
+            disk = disks.setdefault(hub.stat().st_dev, _Disk(hub))
+            disk.downloads += (need.takes or 0) / 1e9
+            if need.takes is None:
+                disk.unknown.append(f"the download of {need.repository}")
+    for disk in disks.values():
+        yield _space("disk space" if disk.place == below else "disk of the hub's cache", disk)
+
+
+def _existing(place: Path) -> Path:
     while not place.exists():
         place = place.parent
-    free = shutil.disk_usage(place).free / 1e9
-    missing = [cost for cost in costs if cost.measured_extraction_minutes is None]
-    needed = _MARGIN * sum(cost.gigabytes or 0 for cost in missing)
-    unknown = [f"{cost.dataset} x {cost.encoder}" for cost in missing if cost.gigabytes is None]
+    return place
+
+
+def _space(name: str, disk: _Disk) -> Finding:
+    free, needed = shutil.disk_usage(disk.place).free / 1e9, disk.caches + disk.downloads
     text = f"{free:.1f} GB free, about {needed:.2f} GB needed"
-    if unknown:
-        text += f", not counting {', '.join(unknown)} (size not known yet)"
+    if disk.downloads:
+        text += f" ({disk.caches:.2f} for caches, {disk.downloads:.2f} for downloads)"
+    if disk.unknown:
+        text += f", not counting {', '.join(disk.unknown)} (size not known yet)"
     if needed > free:
         remedy = "Free some, set cache.dtype: float16, or put results/ on a larger disk (a link will do)."
-        yield Finding("fail", "disk space", text, remedy)
-    else:
-        yield Finding("warn" if unknown else "ok", "disk space", text)
+        if disk.downloads > disk.caches:
+            remedy = "Free some, or set HF_HOME to a folder on a larger disk."
+        return Finding("fail", name, text, remedy)
+    return Finding("warn" if disk.unknown else "ok", name, text)
 
 
 def check_locks(folder: Path) -> Iterator[Finding]:

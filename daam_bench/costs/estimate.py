@@ -1,19 +1,34 @@
 """The plan with its costs: one row a cache, predicted by the last probe, beside what was measured."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from daam_bench.config import Config
-from daam_bench.costs.actual import measured_costs
+from daam_bench.costs.actual import Actual, measured_costs
+from daam_bench.costs.jobs import KINDS, PlannedJob, planned_jobs
+from daam_bench.costs.prediction import samples_seen
+from daam_bench.costs.probed import Probes, facts_of_rate, facts_of_step
 from daam_bench.costs.sizes import DatasetSize, dataset_size, encoder_shape, folds_of
-from daam_bench.errors import DaamBenchError
-from daam_bench.plan import Job, Plan
-from daam_bench.records import write_atomically
-from daam_bench.training.names import BASELINES
+from daam_bench.plan import Plan
 
-PROBE = "probe.json"
+
+@dataclass(frozen=True)
+class Comparison:
+    """One cost of what has run with the settings of the plan, predicted and measured.
+
+    Attributes:
+        cost: what it is, with its unit.
+        predicted: of exactly what was measured; None if it was not probed.
+        measured: what it took.
+        ratio: measured / predicted.
+        of: how much of the plan was measured, such as `4 of 8 replicas`.
+    """
+
+    cost: str
+    predicted: float | None
+    measured: float
+    ratio: float | None
+    of: str
 
 
 @dataclass(frozen=True)
@@ -21,13 +36,15 @@ class CacheCost:
     """Costs of one cache and everything that is trained on it; None where it is not known.
 
     Attributes:
-        cells: replicas of variants and baselines, variant x fold x seed.
+        cells: replicas, variant x fold x seed, of variants, baselines, studies and encoder LoRA.
+        cells_of: the same by kind.
         gigabytes: of the cache, in 1e9 bytes.
-        extraction_minutes, training_minutes: predicted by the last probe, jobs one after another; starting
-            jobs and scoring baselines are not in them.
-        measured_extraction_minutes, measured_training_minutes: of what ran, variants only.
-        measured_replicas: number of replicas that the measured training minutes are of.
-        predicted_for_measured_minutes: prediction for exactly those replicas.
+        extraction_minutes: predicted by the last probe.
+        training_minutes: of variants and of studies on cached layers, likewise, for jobs that run one at a
+            time; starting jobs, baselines and encoder LoRA are not in them.
+        cached: whether the cache that the configuration asks for is there.
+        comparisons: of what has run.
+        left_out: results that are of another configuration, and so are not compared.
         unknown: what is not known, and why.
     """
 
@@ -39,124 +56,133 @@ class CacheCost:
     folds: int | None
     variants: int
     cells: int | None
+    cells_of: dict[str, int | None]
     gigabytes: float | None
     extraction_minutes: float | None
     training_minutes: float | None
-    measured_extraction_minutes: float | None
-    measured_training_minutes: float | None
-    measured_replicas: int
-    predicted_for_measured_minutes: float | None
+    cached: bool
+    comparisons: list[Comparison]
+    left_out: list[str]
     unknown: list[str]
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a row is made from: sizes, jobs, the seconds of one replica of each job that was probed."""
+
+    place: tuple[str, str]
+    size: DatasetSize
+    shape: tuple[int, int] | None
+    folds: int | None
+    jobs: list[PlannedJob]
+    rate: float | None
+    seconds: dict[str, float]
+    gigabytes: float | None
 
 
 def estimate_costs(config: Config, plan: Plan, results: Path) -> list[CacheCost]:
     """Return one row a cache of the plan; needs neither data nor models to be there."""
-    probes = _read_probe(results)
+    probes = Probes(results)
     return [_cost(config, plan, place, results, probes) for place in plan.caches]
 
 
-def _cost(
-    config: Config, plan: Plan, place: tuple[str, str], results: Path, probes: dict[str, Any]
-) -> CacheCost:
-    dataset, encoder = place
-    size = dataset_size(dataset, plan.datasets[dataset], results)
-    shape = encoder_shape(plan.encoders[encoder])
-    folds = folds_of(plan.datasets[dataset].folds, size.groups)
-    jobs = [job for job in plan.jobs if (job.dataset, job.encoder) == place]
-    replicas = sum(len(job.seeds) for job in jobs)
-    probe = probes.get("/".join(place), {})
-    seconds = {job.variant: _replica_seconds(job, probe, size.samples, folds) for job in jobs}
-    total = [len(job.seeds) * (folds or 0) * (seconds[job.variant] or 0) for job in jobs]
-    complete = None not in seconds.values() and folds is not None
-    actual = measured_costs(results, dataset, encoder)
-    ran = {v: counted for v, counted in actual.replica_seconds.items() if v not in BASELINES}
-    compared = [count * value for v, (count, _) in ran.items() if (value := seconds.get(v)) is not None]
-    bytes_each = 2 if config.cache.dtype == "float16" else 4
-    rate = probe.get("samples_per_second")
+def _cost(config: Config, plan: Plan, place: tuple[str, str], results: Path, probes: Probes) -> CacheCost:
+    facts = _facts(config, plan, place, results, probes)
+    actual = measured_costs(config, plan, place, results, facts.jobs)
+    predictable = [job for job in facts.jobs if job.predictable]
+    known = facts.folds is not None and all(job.folder in facts.seconds for job in predictable)
+    replica_seconds = [len(job.seeds) * facts.seconds[job.folder] for job in predictable] if known else []
+    counts = {kind: sum(len(job.seeds) for job in facts.jobs if job.kind == kind) for kind in KINDS}
+    folds, samples = facts.folds, facts.size.samples
     return CacheCost(
-        dataset=dataset,
-        encoder=encoder,
-        samples=size.samples,
-        layers=shape[0] if shape else None,
-        features=shape[1] if shape else None,
+        dataset=place[0],
+        encoder=place[1],
+        samples=samples,
+        layers=facts.shape[0] if facts.shape else None,
+        features=facts.shape[1] if facts.shape else None,
         folds=folds,
-        variants=len(jobs),
-        cells=None if folds is None else folds * (replicas + len(BASELINES)),
-        gigabytes=size.samples * shape[0] * shape[1] * bytes_each / 1e9 if size.samples and shape else None,
-        extraction_minutes=size.samples / rate / 60 if size.samples and rate else None,
-        training_minutes=sum(total) / 60 if complete else None,
-        measured_extraction_minutes=actual.extraction_seconds and actual.extraction_seconds / 60,
-        measured_training_minutes=sum(wall for _, wall in ran.values()) / 60 if ran else None,
-        measured_replicas=sum(count for count, _ in ran.values()),
-        predicted_for_measured_minutes=sum(compared) / 60 if ran and len(compared) == len(ran) else None,
-        unknown=[*_unknown(place, size, shape, folds, probe), *_not_predicted(plan, place)],
+        variants=sum(job.kind == "variants" for job in facts.jobs),
+        cells=None if folds is None else folds * sum(counts.values()),
+        cells_of={kind: None if folds is None else folds * count for kind, count in counts.items()},
+        gigabytes=facts.gigabytes,
+        extraction_minutes=samples / facts.rate / 60 if samples and facts.rate else None,
+        training_minutes=(folds or 0) * sum(replica_seconds) / 60 if replica_seconds else None,
+        cached=actual.cached,
+        comparisons=_comparisons(facts, actual),
+        left_out=actual.left_out,
+        unknown=_unknown(facts, probes.problem(facts_of_rate(config, plan, place))),
     )
 
 
-def _unknown(
-    place: tuple[str, str],
-    size: DatasetSize,
-    shape: tuple[int, int] | None,
-    folds: int | None,
-    probe: dict[str, Any],
-) -> list[str]:
-    """Return one line for each thing that is not known, with the reason."""
-    dataset, encoder = place
-    unknown = [] if size.samples is not None else [f"samples of {dataset}: {size.source}"]
-    unknown += [] if shape else [f"size of {encoder}: its config.json is not here yet"]
-    unknown += [] if folds else [f"folds of {dataset}: its groups are not known yet"]
-    unknown += [f"{what}: {why}" for what, why in probe.get("problems", {}).items()]
-    return unknown if probe else [*unknown, "minutes: not probed yet (daam-bench plan --probe)"]
+def _facts(config: Config, plan: Plan, place: tuple[str, str], results: Path, probes: Probes) -> _Facts:
+    dataset = plan.datasets[place[0]]
+    size, shape = dataset_size(place[0], dataset, results), encoder_shape(plan.encoders[place[1]])
+    jobs = planned_jobs(config, plan, place)
+    protocol, seconds = config.protocol.model_dump(mode="json"), {}
+    for job in jobs:
+        seen = samples_seen(size, dataset.folds, job.training, job.protocol)
+        if job.predictable and seen and shape and size.classes:
+            step = probes.step(facts_of_step(job, shape, size.classes, protocol))
+            if step is not None:
+                seconds[job.folder] = step.replica_seconds(job.training, *seen)
+    bytes_each = 2 if config.cache.dtype == "float16" else 4
+    gigabytes = size.samples * shape[0] * shape[1] * bytes_each / 1e9 if size.samples and shape else None
+    rate = probes.rate(facts_of_rate(config, plan, place))
+    folds = folds_of(dataset.folds, size.groups)
+    return _Facts(place, size, shape, folds, jobs, rate, seconds, gigabytes)
 
 
-def _not_predicted(plan: Plan, place: tuple[str, str]) -> list[str]:
-    tuned = plan.encoder_variants_of(*place)
-    return [f"minutes of {', '.join(tuned)}: training through the encoder is not probed"] if tuned else []
-
-
-def _replica_seconds(job: Job, probe: dict[str, Any], samples: int | None, folds: int | None) -> float | None:
-    """Return the predicted seconds of one replica of a variant."""
-    from daam_bench.costs.probe import StepCost
-
-    found = probe.get("variants", {}).get(job.variant)
-    if found is None or samples is None or folds is None:
-        return None
-    # A single fold is the dataset's own split; four fifths is the usual share to train on.
-    training_share = (folds - 1) / folds if folds > 1 else 0.8
-    train = int(samples * training_share)
-    inner = int(train * job.training.inner_fraction)
-    return StepCost(**found).replica_seconds(job.training, train - inner, samples - train + inner)
-
-
-def run_probe(config: Config, plan: Plan, results: Path) -> None:
-    """Probe every encoder and variant of a plan and keep what was found beside the results."""
-    from daam_bench.costs.probe import probe_encoder, probe_variant
-
-    found: dict[str, Any] = {}
-    for dataset, encoder in plan.caches:
-        size = dataset_size(dataset, plan.datasets[dataset], results)
-        settings, shape = plan.encoders[encoder], encoder_shape(plan.encoders[encoder])
-        entry: dict[str, Any] = {"variants": {}, "problems": {}}
-        clips = config.protocol.short_clips if settings.modality == "speech" else "masked"
-        try:
-            rate = probe_encoder(encoder, settings, plan.datasets[dataset], clips)
-            entry["samples_per_second"] = rate
-        except (DaamBenchError, OSError) as error:
-            entry["problems"]["extraction minutes"] = str(error)
-        for job in plan.jobs:
-            if (job.dataset, job.encoder) == (dataset, encoder) and shape and size.classes:
-                variant = plan.variants[job.variant]
-                cost = probe_variant(variant, shape, size.classes, job.training, config.protocol)
-                entry["variants"][job.variant] = asdict(cost)
-        if not entry["variants"]:
-            entry["problems"]["training minutes"] = "the encoder's size or the classes are not known yet"
-        found[f"{dataset}/{encoder}"] = entry
-    write_atomically(results / PROBE, (json.dumps(found, indent=1) + "\n").encode())
-
-
-def _read_probe(results: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads((results / PROBE).read_bytes())
-    except (OSError, ValueError):
-        return {}
+def _comparisons(facts: _Facts, actual: Actual) -> list[Comparison]:
+    """Return each cost of which something was measured, beside the prediction for the same."""
+    found = []
+    samples = facts.size.samples
+    if actual.gigabytes is not None:
+        found.append(_compared("cache GB", facts.gigabytes, actual.gigabytes, f"{samples:,} samples"))
+    if actual.extraction_seconds and actual.computed_samples:
+        predicted = actual.computed_samples / facts.rate / 60 if facts.rate else None
+        of = f"{actual.computed_samples:,} of {samples:,} samples"
+        found.append(_compared("extraction minutes", predicted, actual.extraction_seconds / 60, of))
+    for cost, wanted in (("training minutes", True), ("encoder LoRA minutes", False)):
+        jobs = [job for job in facts.jobs if job.predictable == wanted and job.kind != "baselines"]
+        ran = [(job, *actual.replicas[job.folder]) for job in jobs if job.folder in actual.replicas]
+        if ran:
+            probed = all(job.folder in facts.seconds for job, _, _ in ran)
+            predicted = sum(n * facts.seconds[job.folder] for job, n, _ in ran) / 60 if probed else None
+            planned = (facts.folds or 0) * sum(len(job.seeds) for job in jobs)
+            of = f"{sum(count for _, count, _ in ran):,} of {planned:,} replicas"
+            found.append(_compared(cost, predicted, sum(wall for *_, wall in ran) / 60, of))
     return found
+
+
+def _compared(cost: str, predicted: float | None, measured: float, of: str) -> Comparison:
+    return Comparison(cost, predicted, measured, measured / predicted if predicted else None, of)
+
+
+def _unknown(facts: _Facts, problem: str) -> list[str]:
+    """Return one line for each thing that is not known, with the reason."""
+    size = facts.size
+    unknown = [] if size.samples is not None else [f"samples: {' '.join(size.source.split())}"]
+    unknown += [] if facts.shape else [f"size of {facts.place[1]}: its config.json is not here yet"]
+    unknown += [] if facts.folds else ["folds: the groups are not known yet"]
+    predictable = [job for job in facts.jobs if job.predictable]
+    lacking = [job.variant for job in predictable if job.folder not in facts.seconds]
+    not_probed = [] if facts.rate or problem else ["extraction"]
+    if problem:
+        unknown.append(f"minutes of extraction: {problem}")
+    if lacking:
+        training = "training" if len(lacking) == len(predictable) else f"training {_listed(lacking)}"
+        if None in (size.samples, size.classes, facts.shape, facts.folds):
+            unknown.append(f"minutes of {training}: what is not known above is needed first")
+        else:
+            not_probed.append(training)
+    if not_probed:
+        why = "not probed with these settings: daam-bench plan --probe"
+        unknown.append(f"minutes of {' and '.join(not_probed)}: {why}")
+    tuned = [job.variant for job in facts.jobs if not job.predictable and job.kind != "baselines"]
+    if tuned:
+        unknown.append(f"minutes of {_listed(tuned)}: training through the encoder is not probed")
+    return unknown
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(dict.fromkeys(names))

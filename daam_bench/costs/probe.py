@@ -1,16 +1,18 @@
 """A short probe: a few real samples through the encoder, a few training steps at the true shape."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from time import perf_counter
 
 import numpy as np
+import pandas as pd
 import torch
 
 from daam_bench.cache.batches import encode_runs
 from daam_bench.config import DatasetConfig, EncoderConfig, Protocol, ShortClips, TrainingConfig
-from daam_bench.costs.sizes import read_frame
+from daam_bench.costs.prediction import StepCost
 from daam_bench.datasets.clips import cut_into_clips
+from daam_bench.datasets.registry import dataset_kind
 from daam_bench.encoders.base import load_encoder
 from daam_bench.errors import DataError
 from daam_bench.heads.build import build_model
@@ -19,20 +21,6 @@ from daam_bench.training.replica import Split
 from daam_bench.training.together import train_replica
 
 _WARM_UP, _SAMPLES, _STEPS = 4, 32, 4
-
-
-@dataclass(frozen=True)
-class StepCost:
-    """Seconds of one training step, of scoring one sample, and of starting a replica."""
-
-    step: float
-    sample: float
-    start: float
-
-    def replica_seconds(self, training: TrainingConfig, fitted: int, scored: int) -> float:
-        """Return the seconds of a replica that fits and, after each epoch, scores so many samples."""
-        steps = -(-fitted // training.batch_size)
-        return self.start + training.epochs * (steps * self.step + scored * self.sample)
 
 
 def probe_encoder(
@@ -44,7 +32,7 @@ def probe_encoder(
         DataError: if the dataset cannot be read or has no samples.
         EncoderError: if the encoder cannot be opened.
     """
-    frame = read_frame(dataset)
+    frame: pd.DataFrame = resolve_name(dataset_kind(dataset.kind).reader)(dataset)
     if frame.empty:
         raise DataError("the dataset has no samples", where=dataset.path)
     rows = np.unique(np.linspace(0, len(frame) - 1, _WARM_UP + _SAMPLES).astype(int))

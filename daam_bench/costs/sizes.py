@@ -3,11 +3,11 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from pkgutil import resolve_name
 
 import pandas as pd
 
 from daam_bench.config import DatasetConfig, EncoderConfig, FoldRule
+from daam_bench.costs.samples import choose_if_here, listed_samples
 from daam_bench.datasets.base import DatasetKind
 from daam_bench.datasets.registry import dataset_kind
 from daam_bench.errors import DaamBenchError
@@ -31,59 +31,51 @@ class DatasetSize:
     Attributes:
         samples, groups, classes: numbers.
         source: where they come from, or why they are not known.
+        splits: numbers of samples of the dataset's own training and validation splits.
     """
 
     samples: int | None
     groups: int | None
     classes: int | None
     source: str
+    splits: tuple[int, int] | None = None
 
 
 def dataset_size(name: str, config: DatasetConfig, results: Path) -> DatasetSize:
-    """Return a dataset's size from its kind's published counts, its files, or its table of samples."""
+    """Return a dataset's size from its kind's published counts, or from its files as they are now.
+
+    Clips are counted in the table of samples, if it was made of these files with these settings.
+    """
     kind = dataset_kind(config.kind, f"datasets.{name}.kind")
     if config.clip_seconds is None and (kind.counts or kind.class_counts):
         return _published(kind, config)
-    listed = results / "samples" / f"{name}.parquet"
-    if listed.exists():
-        frame = pd.read_parquet(listed, columns=["label", "group"])
-        return DatasetSize(len(frame), frame["group"].nunique(), frame["label"].nunique(), str(listed))
     try:
-        frame = read_frame(config)
+        chosen = choose_if_here(name, config)
     except (DaamBenchError, OSError) as error:
         return DatasetSize(None, len(kind.groups) or None, len(kind.classes) or None, str(error))
-    labels = frame["label"].astype(str).nunique()
-    classes = len(kind.classes) or len(set((config.labels or {}).values())) or labels
+    counted: pd.DataFrame | None = chosen
     if config.clip_seconds is not None:
-        why = "clips are counted when the dataset is listed"
-        return DatasetSize(None, frame["group"].nunique(), classes, why)
-    if config.labels is not None:
-        frame = frame[frame["label"].astype(str).isin(list(config.labels))]
-    sizes = frame.groupby(["group", "split"]).size()
-    return DatasetSize(int(_capped(sizes, config)), frame["group"].nunique(), classes, config.path)
-
-
-def read_frame(config: DatasetConfig) -> pd.DataFrame:
-    """Return the rows of a dataset as its kind reads them, contents unread.
-
-    Raises:
-        DataError: if the files are not there or not readable.
-        ConfigError: if the settings do not fit the kind.
-    """
-    frame: pd.DataFrame = resolve_name(dataset_kind(config.kind).reader)(config)
-    return frame
+        counted, _ = listed_samples(name, config, results, chosen)
+    groups, classes = chosen["group"].nunique(), len(chosen.attrs["class_names"])
+    if counted is None:
+        return DatasetSize(None, groups, classes, "clips are counted when the dataset is listed")
+    splits = [int((counted["split"] == split).sum()) for split in ("train", "validation")]
+    own = (splits[0], splits[1]) if all(splits) else None
+    return DatasetSize(len(counted), groups, classes, config.path, own)
 
 
 def _published(kind: DatasetKind, config: DatasetConfig) -> DatasetSize:
+    classes, source = len(kind.classes), "published counts"
     if kind.counts:
         sizes = pd.Series(dict(kind.counts))
-        return DatasetSize(_capped(sizes, config), len(sizes), len(kind.classes), "published counts")
+        return DatasetSize(_capped(sizes, config), len(sizes), classes, source)
     splits = pd.Series({split: sum(counts.values()) for split, counts in kind.class_counts.items()})
     groups = len(kind.groups) or 1
-    known = config.samples_per_group is None or not kind.groups
-    return DatasetSize(
-        _capped(splits, config) if known else None, groups, len(kind.classes), "published counts"
-    )
+    if config.samples_per_group is not None and kind.groups:
+        return DatasetSize(None, groups, classes, source)
+    capped = {str(name): _capped(splits.loc[[name]], config) for name in splits.index}
+    own = (capped["train"], capped["validation"]) if {"train", "validation"} <= set(capped) else None
+    return DatasetSize(sum(capped.values()), groups, classes, source, own)
 
 
 def _capped(sizes: "pd.Series[int]", config: DatasetConfig) -> int:

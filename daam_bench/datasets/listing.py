@@ -29,6 +29,21 @@ def list_samples(name: str, config: DatasetConfig) -> pd.DataFrame:
         DataError: if files are missing, counts differ from the published ones, an id occurs twice, or a
             label is outside the declared classes.
     """
+    frame = choose_samples(name, config)
+    attributes = dict(frame.attrs)
+    folder = Path(attributes["folder"])
+    frame = frame.assign(content_key=[_content_hash(row, folder) for row in frame.to_dict("records")])
+    if config.clip_seconds is not None:
+        frame = cut_into_clips(frame, folder, config.clip_seconds)
+    frame.attrs = attributes
+    return frame
+
+
+def choose_samples(name: str, config: DatasetConfig) -> pd.DataFrame:
+    """Return the samples of a dataset as `list_samples` does, but look into none of their files.
+
+    There is no content_key, and recordings are not cut into clips. Errors are those of `list_samples`.
+    """
     where = f"datasets.{name}"
     kind = dataset_kind(config.kind, f"{where}.kind")
     modality = kind.modality_of(config, where)
@@ -43,9 +58,6 @@ def list_samples(name: str, config: DatasetConfig) -> pd.DataFrame:
     if config.samples_per_group is not None:
         frame = _draw(frame, config.samples_per_group, config.sampling_seed).reset_index(drop=True)
     folder = Path(config.path) if Path(config.path).is_dir() else Path(config.path).parent
-    frame = frame.assign(content_key=[_content_hash(row, folder) for row in frame.to_dict("records")])
-    if config.clip_seconds is not None:
-        frame = cut_into_clips(frame, folder, config.clip_seconds)
     frame.attrs = {
         "class_names": classes,
         "modality": modality,

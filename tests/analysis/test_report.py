@@ -84,14 +84,30 @@ def test_bad_samples_cost_and_rates_are_there(page):
     assert "1,234 tokens/s" in page
 
 
-def test_costs_are_summed_and_memory_is_the_largest():
+def test_costs_have_units_and_only_what_adds_up_is_summed():
+    known = {"flops_forward": 2 * 10**9, "flops_training": 6 * 10**9, "wall_seconds": 1.5}
     records = [
-        make_record("mha", fold, 0, 0.5, wall_seconds=1.5, peak_memory_bytes=100 + fold, energy_joules=None)
+        # 63 fitted samples, 2 epochs, in 1.5 s; of the 70 training samples 7 are held out.
+        make_record("mha", fold, 0, 0.5, **known, samples_per_second=84.0, peak_memory_bytes=(3 + fold) << 20)
         for fold in (0, 1)
     ]
     (row,) = cost_frame(records).to_dict("records")
-    assert (row["Wall time (s)"], row["Peak memory bytes, largest"]) == ("3.0", "101.0")
-    assert "Energy joules" not in row
+    assert list(row)[:4] == ["Dataset", "Encoder", "Variant", "Runs"]
+    assert row["Runs"] == "2"
+    assert row["Wall time (s), all runs"] == "3"
+    assert row["Forward (GFLOP per sample)"] == "2"
+    assert row["Forward and backward (GFLOP per sample)"] == "6"
+    assert row["Training (TFLOP), all runs"] == "1.51"  # 2 runs x 6 GFLOP x 126 samples
+    assert row["Peak memory (MiB), largest run"] == "4"
+    assert not [heading for heading in row if "Energy" in heading]
+
+
+def test_a_sum_of_some_runs_says_so():
+    records = [
+        make_record("mha", fold, 0, 0.5, energy_joules=joules) for fold, joules in ((0, 1500.0), (1, None))
+    ]
+    frame = cost_frame([*records, make_record("gqa", 0, 0, 0.5)])
+    assert list(frame["Energy (kJ), all runs"]) == ["1.5 (1 of 2 runs)", ""]
 
 
 CHROMIUM = shutil.which("chromium")

@@ -1,3 +1,5 @@
+import json
+import re
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -9,9 +11,14 @@ from cli.conftest import ROOT, TINY
 from daam_bench.checks import inputs, machine
 from daam_bench.config import FoldRule, TrainingConfig, parse_config
 from daam_bench.config.merge import load_merged, merge_configs
-from daam_bench.costs.probe import StepCost
-from daam_bench.costs.sizes import dataset_size, folds_of
+from daam_bench.costs.jobs import planned_jobs
+from daam_bench.costs.prediction import StepCost, samples_seen
+from daam_bench.costs.probed import Probes, facts_of_rate, facts_of_step
+from daam_bench.costs.sizes import DatasetSize, dataset_size, folds_of
 from daam_bench.errors import ConfigError
+from daam_bench.plan import make_plan
+from daam_bench.records import read_records, write_record
+from daam_bench.specs import tuning_spec
 
 WORDS = ("--configfile", "tiny.yaml")
 
@@ -19,6 +26,19 @@ WORDS = ("--configfile", "tiny.yaml")
 def write(path, data):
     path.write_text(yaml.safe_dump(data))
     return path
+
+
+def keep_probe(overlays, step=1.0):
+    """Keep a probe of chosen numbers: 32 samples a second; a step, half a second a sample, 7 s to start."""
+    config = load_merged(Path("config.yaml"), [Path(name) for name in overlays if name != "--configfile"])
+    plan, probes = make_plan(config), Probes(Path("results"))
+    place = ("vader", "minilm-l6")
+    probes.keep(facts_of_rate(config, plan, place), 32.0)
+    for job in planned_jobs(config, plan, place):
+        if job.predictable:
+            facts = facts_of_step(job, (6, 384), 3, config.protocol.model_dump(mode="json"))
+            probes.keep(facts, StepCost(step, 0.5, 7.0))
+    probes.write()
 
 
 def test_overlays_merge_as_snakemake_merges_them(tmp_path):
@@ -57,9 +77,122 @@ def test_plan_counts_cells_and_bytes(work, data_of):
     assert row["cells"] == 4 * (2 * 2 + 2)  # two variants with two seeds, two baselines with one
     assert row["gigabytes"] == 160 * 6 * 384 * 4 / 1e9
     assert row["training_minutes"] is None
-    assert row["measured_replicas"] == 4 * 2 * 2
-    assert row["measured_training_minutes"] > 0
     assert any("not probed" in line for line in row["unknown"])
+
+
+def test_plan_counts_studies_and_encoder_lora_too(tmp_path, monkeypatch, data_of):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    experiment = {"dataset": "vader", "encoder": "minilm-l6", "encoder_variants": ["encoder_lora_r4"]}
+    write(Path("lora.yaml"), {"experiments": [experiment]})
+    _, (row,) = data_of("plan", "--configfile", "lora.yaml")
+    # Layer ablation: (top, bottom, one random draw) x two sizes, on 4 folds with 3 seeds.
+    assert row["cells_of"]["studies"] == 3 * 2 * 4 * 3
+    assert row["cells_of"]["baselines"] == 2 * 4
+    assert row["cells_of"]["encoder LoRA"] == 4 * 3
+    assert row["cells_of"]["variants"] == row["variants"] * 4 * 3
+    assert row["cells"] == sum(row["cells_of"].values())
+    assert any("encoder_lora_r4: training through the encoder" in line for line in row["unknown"])
+
+
+def test_plan_compares_what_ran_with_its_prediction(work, call, data_of):
+    keep_probe(WORDS[1:])
+    _, (row,) = data_of("plan", *WORDS)
+    size, extraction, training = row["comparisons"]
+    assert [found["cost"] for found in row["comparisons"]] == [
+        "cache GB",
+        "extraction minutes",
+        "training minutes",
+    ]
+    assert size["predicted"] == row["gigabytes"] < size["measured"] < 2 * row["gigabytes"]
+    assert extraction["predicted"] == row["extraction_minutes"] == 160 / 32 / 60
+    assert extraction["of"] == "160 of 160 samples"
+    # A fold trains on 120, of three sources; one source of 40 chooses the epoch. Three steps of 32.
+    assert training["predicted"] == row["training_minutes"] == 16 * (7 + 2 * (3 * 1.0 + 80 * 0.5)) / 60
+    assert training["measured"] > 0
+    assert training["ratio"] == training["measured"] / training["predicted"]
+    assert training["of"] == "16 of 16 replicas"
+    assert row["left_out"] == row["unknown"] == []
+    _, out, _ = call("plan", *WORDS)
+    headings = out[out.index("in what has run") :]
+    assert all(word in headings for word in ("predicted", "measured / predicted", "16 of 16 replicas"))
+
+
+def test_the_samples_that_a_replica_fits_are_those_that_are_predicted(work):
+    config = load_merged(Path("config.yaml"), [Path("tiny.yaml")])
+    size = dataset_size("vader", config.datasets["vader"], Path("results"))
+    rule, training = config.datasets["vader"].folds, config.training
+    fitted, scored = samples_seen(size, rule, training, config.protocol)
+    for record in read_records(Path("results/runs/vader/minilm-l6/mha")):
+        assert round(record.samples_per_second * record.wall_seconds) == fitted * training.epochs
+        assert fitted + scored == record.train_samples + record.validation_samples
+    last = config.protocol.model_copy(update={"select": "last"})
+    assert samples_seen(size, rule, training, last) == (120, 40)
+    own = DatasetSize(130, 1, 2, "", splits=(117, 13))
+    assert samples_seen(own, FoldRule(rule="split_column"), training, last) == (117, 13)
+
+
+def test_encoder_lora_does_not_spoil_the_comparison(work, data_of):
+    experiment = TINY["experiments"][0] | {"encoder_variants": ["encoder_lora_r4"]}
+    write(Path("lora.yaml"), {"experiments": [experiment]})
+    keep_probe(["tiny.yaml", "lora.yaml"])
+    config = load_merged(Path("config.yaml"), [Path("tiny.yaml"), Path("lora.yaml")])
+    spec = tuning_spec(config, make_plan(config), "vader", "minilm-l6", "encoder_lora_r4")
+    del spec["seeds"]
+    folder = Path("results/runs/vader/minilm-l6")
+    (other, *_) = read_records(folder / "mha")
+    changes = {"variant": "encoder_lora_r4", "spec": spec, "wall_seconds": 90.0}
+    write_record(folder / "encoder_lora_r4", other.model_copy(update=changes))
+    _, (row,) = data_of("plan", *WORDS, "--configfile", "lora.yaml")
+    found = {one["cost"]: one for one in row["comparisons"]}
+    assert found["training minutes"]["of"] == "16 of 16 replicas"
+    assert found["training minutes"]["predicted"] == row["training_minutes"] > 0
+    tuned = found["encoder LoRA minutes"]
+    assert (tuned["measured"], tuned["predicted"], tuned["of"]) == (1.5, None, "1 of 8 replicas")
+
+
+@pytest.mark.parametrize(
+    ("overlay", "compared", "reason"),
+    [
+        ({"datasets": {"vader": {"samples_per_group": 41}}}, [], "other samples (160, now 164)"),
+        ({"datasets": {"vader": {"sampling_seed": 1}}}, [], "other samples (of equal number)"),
+        ({"encoders": {"minilm-l6": {"max_length": 64}}}, [], "encoder.max_length was 256, now 64"),
+        ({"cache": {"dtype": "float16"}}, [], "cache.dtype was float32, now float16"),
+        (
+            {"training": {"epochs": 3}},
+            ["cache GB", "extraction minutes"],
+            "16 records: training.epochs was 2, now 3",
+        ),
+    ],
+)
+def test_results_of_another_configuration_are_left_out(work, data_of, overlay, compared, reason):
+    write(Path("other.yaml"), overlay)
+    _, (row,) = data_of("plan", *WORDS, "--configfile", "other.yaml")
+    assert [found["cost"] for found in row["comparisons"]] == compared
+    assert row["cached"] == bool(compared)
+    assert len(row["left_out"]) == 1 and reason in row["left_out"][0]
+
+
+def test_other_weights_make_another_cache(work, data_of, monkeypatch):
+    monkeypatch.setattr("daam_bench.costs.current.hash_files", lambda *_: "f00d")
+    _, (row,) = data_of("plan", *WORDS)
+    assert not row["cached"] and "weights in resources/minilm-l6" in row["left_out"][0]
+
+
+def test_records_whose_cache_is_gone_are_left_out(work, data_of):
+    shutil.rmtree("results/embeddings")
+    _, (row,) = data_of("plan", *WORDS)
+    assert row["comparisons"] == [] and row["left_out"] == ["records whose cache is not here"]
+
+
+def test_a_probe_of_other_settings_predicts_nothing_and_is_kept(work, data_of):
+    keep_probe(WORDS[1:])
+    write(Path("wide.yaml"), {"training": {"decoder_channels": 16}})
+    _, (row,) = data_of("plan", *WORDS, "--configfile", "wide.yaml")
+    assert row["extraction_minutes"] > 0 and row["training_minutes"] is None
+    keep_probe(["tiny.yaml", "wide.yaml"], step=2.0)
+    wide = data_of("plan", *WORDS, "--configfile", "wide.yaml")[1][0]["training_minutes"]
+    assert wide > data_of("plan", *WORDS)[1][0]["training_minutes"] > 0
 
 
 def test_plan_needs_neither_data_nor_models(tmp_path, monkeypatch, data_of):
@@ -72,16 +205,22 @@ def test_plan_needs_neither_data_nor_models(tmp_path, monkeypatch, data_of):
     assert found["cifar100"]["gigabytes"] == 60_000 * 24 * 1024 * 2 / 1e9
     assert found["iemocap"]["gigabytes"] is None
     assert found["iemocap"]["folds"] == 5
-    assert any("samples of iemocap" in line for line in found["iemocap"]["unknown"])
+    assert "samples: data/iemocap: the dataset is not here yet" in found["iemocap"]["unknown"]
 
 
 def test_a_probe_predicts_minutes_and_is_kept(work, data_of):
-    _, (row,) = data_of("plan", *WORDS, "--probe")
+    experiment = TINY["experiments"][0] | {"variants": ["daam_v1"]}
+    study = {"kind": "layer_ablation", "variants": ["daam_v1"], "sizes": [2], "random_draws": 1}
+    write(Path("study.yaml"), {"experiments": [experiment], "studies": [study]})
+    words = (*WORDS, "--configfile", "study.yaml")
+    _, (row,) = data_of("plan", *words, "--probe")
     assert row["extraction_minutes"] > 0
-    assert row["training_minutes"] == row["predicted_for_measured_minutes"] > 0
+    assert row["training_minutes"] > 0
     assert row["unknown"] == []
-    _, (again,) = data_of("plan", *WORDS)
+    _, (again,) = data_of("plan", *words)
     assert again["training_minutes"] == row["training_minutes"]
+    probes = json.loads(Path("results/probe.json").read_text())["probes"].values()
+    assert sorted(entry["of"]["shape"] for entry in probes if "seconds" in entry) == [[2, 384], [6, 384]]
 
 
 def test_a_replica_costs_its_steps_its_scoring_and_its_start():
@@ -137,6 +276,20 @@ def test_doctor_names_what_is_missing_with_a_remedy(work, call, monkeypatch):
     assert "HF_TOKEN" in out
 
 
+@pytest.mark.parametrize("command", ["plan", "doctor"])
+def test_a_terminal_of_80_columns_is_enough(work, call, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("daam_bench.cli.planning.sys.stdout.isatty", lambda: True)
+    keep_probe(WORDS[1:])
+    for words in ((command, *WORDS), (command, "--configfile", ROOT / "config/paper.yaml")):
+        _, out, _ = call(*words)
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", out).splitlines()
+        assert max(map(len, lines)) <= 80
+        # No word is cut in two.
+        assert {"plan": "extraction", "doctor": "processor"}[command] in "\n".join(lines).split()
+
+
 def test_doctor_reports_a_wrong_configuration(work, data_of):
     write(Path("wrong.yaml"), {"experiments": [{"dataset": "vadr", "encoder": "minilm-l6"}]})
     code, findings = data_of("doctor", "--configfile", "wrong.yaml")
@@ -153,8 +306,13 @@ def test_doctor_compares_versions_with_those_declared(monkeypatch):
     assert "numpy" not in finding.found
 
 
-def test_doctor_compares_the_disk_with_the_plan(work, data_of, monkeypatch):
-    shutil.rmtree("results/embeddings")
+@pytest.mark.parametrize("changed", [True, False])
+def test_doctor_compares_the_disk_with_the_plan(work, data_of, monkeypatch, changed):
+    # A cache of other samples is none of the plan's: it saves no space.
+    if changed:
+        write(Path("tiny.yaml"), TINY | {"datasets": {"vader": {"samples_per_group": 41}}})
+    else:
+        shutil.rmtree("results/embeddings")
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(inputs.shutil, "disk_usage", lambda _: usage(10**6, 0, 10**6))
     code, findings = data_of("doctor", *WORDS)
