@@ -8,7 +8,7 @@ CONSTRAINTS := $(shell command -v nvidia-smi >/dev/null 2>&1 || echo "-c constra
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check $(CONSTRAINTS) \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help tables figures report studies cache test lint benchmark-cache benchmark-train torture fuzz load clusters docs
+.PHONY: help tables readme figures report studies cache test lint benchmark-cache benchmark-train torture fuzz load clusters docs
 # Set-up writes into one .venv, and Snakemake holds one lock: never two at a time.
 .NOTPARALLEL:
 
@@ -18,6 +18,9 @@ help: ## list the commands
 tables: .venv/.installed ## everything: models, data, training, tables, figures and the report
 	@$(BIN)/daam-bench unlock
 	$(BIN)/snakemake tables figures report
+
+readme: tables ## the README's table and heatmap, from the default run
+	$(BIN)/python benchmarks/readme.py results README.md
 
 figures: .venv/.installed ## the figures alone
 	@$(BIN)/daam-bench unlock

@@ -4,12 +4,9 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from page import replace_figures
+from page import origin_of, replace_figures
 
 from daam_bench.analysis.studies.switch_effects import TOGETHER, readable_switch_effects
-from daam_bench.records import RunRecord
-
-_VERSIONS = ("python", "torch", "transformers", "daam-bench")
 
 
 def table_of(results: Path) -> str:
@@ -21,16 +18,7 @@ def table_of(results: Path) -> str:
     shown = readable_switch_effects(kept)[
         ["Row", "Switch", "Change", "Variant", "Effect (points)", "Runs unchanged", "Dataset"]
     ]
-    return f"{shown.to_markdown(index=False, disable_numparse=True)}\n\n{_origin(results)}"
-
-
-def _origin(results: Path) -> str:
-    file = next(results.glob("runs/*/*/*/fold*.json"))
-    record = RunRecord.model_validate_json(file.read_bytes())
-    found = record.environment
-    versions = ", ".join(f"{name} {found[name]}" for name in _VERSIONS if name in found)
-    # Of the table, not of today: the page can be made again later.
-    return f"Made by `make studies` on {found.get('processor', 'an unknown processor')}; {versions}."
+    return f"{shown.to_markdown(index=False, disable_numparse=True)}\n\n{origin_of(results, 'make studies')}"
 
 
 def main() -> None:

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from daam_bench.records import RunRecord
+
+_VERSIONS = ("python", "torch", "transformers", "daam-bench")
 END = "<!-- end of figures -->"
 
 
@@ -24,3 +27,11 @@ def replace_figures(page: Path, command: str, text: str) -> None:
 def start_mark(command: str) -> str:
     """Return the line above the figures."""
     return f"<!-- figures: made by `{command}`, not by hand -->"
+
+
+def origin_of(results: Path, command: str) -> str:
+    """Return what made some results, and on what: of the results, not of today."""
+    file = next(results.glob("runs/*/*/*/fold*.json"))
+    found = RunRecord.model_validate_json(file.read_bytes()).environment
+    versions = ", ".join(f"{name} {found[name]}" for name in _VERSIONS if name in found)
+    return f"Made by `{command}` on {found.get('processor', 'an unknown processor')}; {versions}."
