@@ -50,10 +50,30 @@ def test_feature_heads(features: int, expected: int) -> None:
 
 @pytest.mark.parametrize(
     ("features", "expected"),
-    [(1024, (32, 32)), (5120, (64, 80)), (512, (8, 64)), (384, (16, 24)), (13, (1, 13)), (1, (1, 1))],
+    [(1024, (32, 32)), (5120, (64, 80)), (512, (16, 32)), (384, (16, 24)), (13, (1, 13)), (1, (1, 1))],
 )
 def test_grid_shape(features: int, expected: tuple[int, int]) -> None:
     assert grid_shape(features) == expected
+
+
+@pytest.mark.parametrize("features", [512, 1024])
+@pytest.mark.parametrize(
+    ("variant", "grid"),
+    [("daam_v1", None), ("mha", None), ("mixture", None), ("gqa", (8, 64)), ("gqdaam", (8, 64))],
+)
+def test_only_what_grouped_queries_give_lies_on_eight_heads_of_sixty_four(
+    variant: str, grid: tuple[int, int] | None, features: int
+) -> None:
+    with torch.device("meta"):
+        decoder = build_model(variant, 24, features, 4, CORRECTED).decoder
+    assert isinstance(decoder, ConvolutionalDecoder)
+    assert decoder.grid == (grid or {512: (16, 32), 1024: (32, 32)}[features])
+
+
+def test_a_grid_holds_all_features() -> None:
+    assert ConvolutionalDecoder(2, 12, 3, 5, grid=(2, 6)).grid == (2, 6)
+    with pytest.raises(ConfigError, match=r"expected 12; found \(3, 5\)"):
+        ConvolutionalDecoder(2, 12, 3, 5, grid=(3, 5))
 
 
 def test_decoder_lays_features_out_row_by_row() -> None:
