@@ -64,7 +64,6 @@ def build_own(variant: Variant, layers: int, features: int, protocol: Any) -> "n
     Raises:
         ConfigError: naming the user's file and line, if it fails or does not keep to the contract.
     """
-    import torch
     from torch import nn
 
     attention = _call(variant, lambda: _find(variant)(layers, features, protocol, **variant.options))
@@ -72,13 +71,20 @@ def build_own(variant: Variant, layers: int, features: int, protocol: Any) -> "n
         raise ConfigError(
             "gives no torch.nn.Module", where=variant.builder, expected=_CONTRACT, found=type(attention)
         )
+    training = attention.training
+    _try(variant, attention.eval(), layers, features)
+    return attention.train(training)
+
+
+def _try(variant: Variant, attention: Any, layers: int, features: int) -> None:
+    import torch
+
     width = getattr(attention, "out_features", features)
     attention.out_features = width
     _check_names(variant, attention, layers)
-    training = attention.training
     with torch.no_grad():
         x = torch.zeros(2, layers, features)
-        output = _call(variant, lambda: attention.eval()(x))
+        output = _call(variant, lambda: attention(x))
         _check_shape(variant, "forward(x)", output, (2, layers, width))
         if hasattr(attention, "density"):
             density = _call(variant, lambda: attention.density(x))
@@ -89,10 +95,9 @@ def build_own(variant: Variant, layers: int, features: int, protocol: Any) -> "n
         if hasattr(attention, "penalty"):
             penalty = _call(variant, lambda: attention.penalty(2))
             _check(variant, getattr(penalty, "shape", None) == (), "penalty(samples)", "a number", penalty)
-    return attention.train(training)
 
 
-def _check_names(variant: Variant, attention: "nn.Module", layers: int) -> None:
+def _check_names(variant: Variant, attention: Any, layers: int) -> None:
     """Check the attributes by which the benchmark knows what a module can do, before it is trained."""
     if variant.has_density and not hasattr(attention, "density"):
         raise ConfigError("has_density is set, but there is no method density(x)", where=variant.builder)

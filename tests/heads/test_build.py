@@ -1,7 +1,9 @@
 """The table of variants, the divisors, the decoder and the lazy package."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -145,8 +147,22 @@ def test_asking_for_a_density_that_is_not_there() -> None:
 
 
 def test_every_public_name_resolves() -> None:
-    assert {"DensityAdaptiveAttention", "build_model", "VARIANTS"} <= set(dir(heads))
-    assert all(getattr(heads, name).__class__ for name in dir(heads))
+    named: dict[str, object] = {}
+    exec("from daam_bench.heads import *", named)
+    assert set(heads.__all__) == set(dir(heads)) == named.keys() - {"__builtins__"}
+    assert all(named[name] is getattr(heads, name) for name in heads.__all__)
+
+
+def test_everything_that_has_a_docstring_is_exported() -> None:
+    folder = Path(heads.__file__).parent
+    inner = {"build_own", "own_variant", "fingerprint_of_file", "check_input", "xavier_", "trainable"}
+    inner |= {"cut", "stacked", "standardised", "let_through", "hide_padding", "hide_weights"}
+    inner |= {"multi_head", "low_rank", "softmax_sum", "density", "mixture", "selected_mixture"}  # builders
+    inner |= {"grouped_query", "grouped_query_density"}
+    for file in sorted(folder.glob("*.py")):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+                assert node.name in heads.__all__ or node.name in inner, f"{file.name}: {node.name}"
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = heads.Nothing
 
