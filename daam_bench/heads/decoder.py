@@ -29,8 +29,8 @@ class ConvolutionalDecoder(nn.Module):
         logits = W flatten(ReLU(conv_2(ReLU(conv_1(x))))) + b
 
     with conv_1: N -> channels and conv_2: channels -> N, both 3x3, stride 1, padding 1, each layer's features
-    on a grid, row by row. Weights are Xavier-uniform. Of biases the paper says nothing; we start them at
-    zero.
+    on a grid, row by row (method.md section 1). Weights are Xavier-uniform. How biases start is not said
+    there; we decided for zero, where torch would draw them.
 
     Args:
         layers: number of layers N.
