@@ -31,7 +31,10 @@ def build_attention(
     *,
     density_heads: int | None = None,
 ) -> nn.Module:
-    """Build the attention part of a variant; its `out_features` says how many features come out.
+    """Build the attention part of a variant.
+
+    Its `out_features` says how many features come out, its `feature_grid`, if any, on which grid the decoder
+    lays them out.
 
     `density_heads` goes to variants with a density whose number of heads is not part of what they are.
 
@@ -77,7 +80,9 @@ def build_model(
     found = find_variant(variant) if isinstance(variant, str) else variant
     if found.decoder == "linear":
         return AttentionClassifier(attention, LinearDecoder(width, classes))
-    return AttentionClassifier(attention, ConvolutionalDecoder(layers, width, classes, decoder_channels))
+    grid = getattr(attention, "feature_grid", None)
+    decoder = ConvolutionalDecoder(layers, width, classes, decoder_channels, grid)
+    return AttentionClassifier(attention, decoder)
 
 
 def parameter_counts(
@@ -109,12 +114,12 @@ def parameter_counts(
 
 def multi_head(layers: int, features: int, protocol: Protocol, batch_norm: bool = False) -> nn.Module:
     """Build MHA or MHA+BN."""
-    return LayerSelfAttention(layers, features, protocol.attention_axis, batch_norm)
+    return LayerSelfAttention(layers, features, attention_axis=protocol.attention_axis, batch_norm=batch_norm)
 
 
 def low_rank(layers: int, features: int, protocol: Protocol, rank: int) -> nn.Module:
     """Build cached LoRA; LoRA+ is the same module."""
-    return LowRankSelfAttention(layers, features, rank, protocol.attention_axis)
+    return LowRankSelfAttention(layers, features, rank, attention_axis=protocol.attention_axis)
 
 
 def softmax_sum(layers: int, features: int, protocol: Protocol) -> nn.Module:
@@ -131,7 +136,9 @@ def mixture(
     layers: int, features: int, protocol: Protocol, heads: int | None = None, gaussians: int = 4
 ) -> nn.Module:
     """Build the mixture of densities."""
-    return MixtureOfDensities(layers, features, heads, gaussians, protocol.mixture_normalisation)
+    return MixtureOfDensities(
+        layers, features, heads, gaussians, normalisation=protocol.mixture_normalisation
+    )
 
 
 def selected_mixture(
@@ -158,5 +165,5 @@ def _density(
     layers: int, features: int, protocol: Protocol, heads: int | None
 ) -> MultiHeadDensityAdaptiveAttention:
     return MultiHeadDensityAdaptiveAttention(
-        layers, features, heads, protocol.density_exponent, sign=protocol.scaled_variance
+        layers, features, heads, exponent=protocol.density_exponent, sign=protocol.scaled_variance
     )

@@ -8,19 +8,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from daam_bench.errors import ConfigError
 from daam_bench.heads.initial import xavier_
-
-# The released layout; the most square one would be 16 x 32. All other sizes are laid out most squarely.
-RELEASED_GRIDS = {512: (8, 64)}
+from daam_bench.heads.inputs import check_input
 
 
 def grid_shape(features: int) -> tuple[int, int]:
-    """Return (height, width), height * width = features, of the grid that a layer's features are laid on.
+    """Return (height, width), height <= width, of the most square grid that features can be laid on.
 
-    1024 -> (32, 32), 5120 -> (64, 80), 512 -> (8, 64); else the most square factorisation, height <= width.
+    1024 -> (32, 32), 5120 -> (64, 80), 512 -> (16, 32). The 512 features of GQA and GQDAAM alone are laid out
+    on 8 x 64 (`ProjectedGroupedQueryAttention.feature_grid`).
     """
-    if features in RELEASED_GRIDS:
-        return RELEASED_GRIDS[features]
     height = max(h for h in range(1, math.isqrt(features) + 1) if features % h == 0)
     return height, features // height
 
@@ -28,25 +26,44 @@ def grid_shape(features: int) -> tuple[int, int]:
 class ConvolutionalDecoder(nn.Module):
     """Reads [batch, layer, feature] as an image of N channels and returns class logits (method.md section 1).
 
-    Convolution N -> channels, ReLU, convolution channels -> N, ReLU (3x3, stride 1, padding 1), flatten,
-    linear. Weights are Xavier-uniform, biases zero.
+        logits = W flatten(ReLU(conv_2(ReLU(conv_1(x))))) + b
+
+    with conv_1: N -> channels and conv_2: channels -> N, both 3x3, stride 1, padding 1, each layer's features
+    on a grid, row by row (method.md section 1). Weights are Xavier-uniform. How biases start is not said
+    there; we decided for zero, where torch would draw them.
 
     Args:
         layers: number of layers N.
         features: number of features of a layer.
         classes: number of classes.
         channels: channels between the two convolutions.
+        grid: (height, width) with height * width = features; by default `grid_shape`.
 
     Attributes:
         training_pair: what computes the two convolutions with their ReLUs in training mode, such as
             `convolution_pair`; by default the convolutions themselves. The numbers are the same up to
             rounding, which may then depend on the batch size.
+
+    Raises:
+        ConfigError: if the grid does not hold the features, or an input has another size.
     """
 
-    def __init__(self, layers: int, features: int, classes: int, channels: int = 512) -> None:
+    def __init__(
+        self,
+        layers: int,
+        features: int,
+        classes: int,
+        channels: int = 512,
+        grid: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__()
         self.training_pair: Callable[[Tensor, nn.Conv2d, nn.Conv2d], Tensor] | None = None
-        self.grid = grid_shape(features)
+        self.grid = grid or grid_shape(features)
+        if math.prod(self.grid) != features:
+            raise ConfigError(
+                "the grid does not hold the features", where="grid", expected=features, found=self.grid
+            )
+        self.layers, self.in_features = layers, features
         self.convolutions = nn.Sequential(
             nn.Conv2d(layers, channels, kernel_size=3, padding=1),
             nn.ReLU(),
@@ -58,6 +75,7 @@ class ConvolutionalDecoder(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch layer feature"]) -> Float[Tensor, "batch class"]:
         """Return one logit per class."""
+        check_input(self, x, None, {-1: self.in_features, 1: self.layers})
         image = torch.unflatten(x, -1, self.grid)
         if self.training_pair is not None and self.training:
             first, _, second, _ = cast(list[nn.Conv2d], self.convolutions)
@@ -67,11 +85,18 @@ class ConvolutionalDecoder(nn.Module):
         logits: Tensor = self.classifier(image.flatten(1))
         return logits
 
+    def extra_repr(self) -> str:
+        """Say what `print` shows between the brackets."""
+        return f"layers={self.layers}, features={self.in_features}, grid={self.grid[0]}x{self.grid[1]}"
+
 
 class LinearDecoder(nn.Module):
-    """Adds the layers up and returns class logits: logits = W sum_l x_l + b; (d + 1) classes parameters.
+    """Adds the layers up and returns class logits; (d + 1) classes parameters.
 
-    Weights are Xavier-uniform, biases zero.
+        logits = W sum_l x_l + b
+
+    The decoder of `SoftmaxLayerWeights`, not of the paper (SUPERB, arXiv 2105.01051). W is Xavier-uniform, b
+    zero.
 
     Args:
         features: number of features of a layer.

@@ -1,28 +1,4 @@
-"""Mixture of densities (the paper's Algorithms 2 to 4; method.md section 3).
-
-With mu and var the mean and unbiased variance of x over a head's slice of layers,
-
-    z_k = (x - (mu + m_k)) / sqrt(var + 1e-8)
-    g_k = exp(-z_k^2 / (2 c_k^2)) / sqrt(2 pi c_k^2)
-    DA  = prod_k g_k / S,  S = max(sum over the slice of prod_k g_k, 1e-8)
-    y   = x * DA + x
-
-m_k is `mean_offset`, c_k is `spread`: two scalars per Gaussian.
-
-A product of Gaussians is a Gaussian: with a_k = 1 / (2 c_k^2), A = sum_k a_k, m = sum_k a_k m_k / A,
-
-    sum_k a_k (u - m_k)^2 = A (u - m)^2 + sum_k a_k (m_k - m)^2
-
-so the product costs no more than one Gaussian, and it is taken in logarithms, where nothing underflows.
-
-Departures, all deliberate:
-
-- `normalisation="exact"` (our own reading) leaves the bound 1e-8 on S out. Where the bound acts (an offset of
-  many standard deviations, or many Gaussians, each of which contributes a factor of about 0.4) the published
-  density fades away; the exact one still sums to one. `"clamped"` is the algorithm as published.
-- c_k^2 acts as 1e-12 where it is smaller.
-- A head of a single layer has variance 0 instead of 0 / 0.
-"""
+"""Mixture of densities (the paper's Algorithms 2 to 4; method.md section 3)."""
 
 import math
 from typing import Literal, get_args
@@ -33,6 +9,7 @@ from torch import Tensor, nn
 
 from daam_bench.errors import unknown_name
 from daam_bench.heads.divisors import density_heads
+from daam_bench.heads.inputs import check_input
 
 Normalisation = Literal["exact", "clamped"]
 
@@ -45,12 +22,33 @@ SMALLEST_SQUARED_SPREAD = 1e-12
 class MixtureOfDensities(nn.Module):
     """Products of Gaussians over equal, contiguous slices of an axis, and a skip; 2 g K parameters.
 
-    y = x * DA + x; the equations and our departures from them stand at the head of this module. Since a
-    product of Gaussians is a Gaussian, K changes how a density is parametrised, not (under "exact") which
-    densities there are.
+    The paper's Algorithms 2 to 4. With mu and var the mean and unbiased variance of x over a head's slice,
+
+        z_k = (x - (mu + m_k)) / sqrt(var + 1e-8)
+        g_k = exp(-z_k^2 / (2 c_k^2)) / sqrt(2 pi c_k^2)
+        DA  = prod_k g_k / S,   S = max(sum over the slice of prod_k g_k, 1e-8)
+        y   = x * DA + x
+
+    The offset m_k is `mean_offset`, the spread c_k is `spread`: two scalars per Gaussian. A product of
+    Gaussians is a Gaussian: with a_k = 1 / (2 c_k^2), A = sum_k a_k and m = sum_k a_k m_k / A,
+
+        sum_k a_k (u - m_k)^2 = A (u - m)^2 + sum_k a_k (m_k - m)^2
+
+    so the product costs no more than one Gaussian; it is taken in logarithms, where nothing underflows. K
+    changes how a density is parametrised, not (under "exact") which densities there are.
+
+    Departures, all deliberate:
+
+    - `normalisation="exact"`, the default and our own reading, leaves the bound 1e-8 on S out. Where the
+      bound acts (an offset of many standard deviations, or many Gaussians, each of which contributes a factor
+      of about 0.4) the published density fades away; the exact one still sums to one. `"clamped"` is the
+      algorithm as published.
+    - c_k^2 acts as 1e-12 where it is smaller, so that values and gradients stay finite.
+    - A head of a single layer has variance 0 instead of 0 / 0.
+    - Statistics, density and output are computed in float32 or wider, and rounded once.
 
     Args:
-        layers: size N of the attended axis, the number of layers.
+        layers: size N of the attended axis, the number of layers; with one head any length is accepted.
         features: number of features d, kept.
         heads: number of heads g, a divisor of N; None chooses (`density_heads`).
         gaussians: number of Gaussians K a head.
@@ -64,7 +62,8 @@ class MixtureOfDensities(nn.Module):
             normal draw (released scripts; the paper does not say).
 
     Raises:
-        ConfigError: if `heads` does not divide `layers`, or the normalisation is neither of the two.
+        ConfigError: if `heads` does not divide `layers`, the normalisation is neither of the two, or an input
+            has another size.
     """
 
     def __init__(
@@ -80,7 +79,8 @@ class MixtureOfDensities(nn.Module):
         if normalisation not in get_args(Normalisation):
             raise unknown_name("normalisation of the mixture", normalisation, get_args(Normalisation))
         self.heads = density_heads(layers, heads)
-        self.out_features, self.axis, self.normalisation = features, axis, normalisation
+        self.layers, self.out_features, self.axis = layers, features, axis
+        self.normalisation = normalisation
         self.mean_offset = nn.Parameter(torch.zeros(self.heads, gaussians))
         self.spread = nn.Parameter(torch.randn(self.heads, gaussians).exp())
 
@@ -91,6 +91,11 @@ class MixtureOfDensities(nn.Module):
 
         Over the real positions of a head's slice it sums to one ("exact") or to at most one ("clamped").
         """
+        return self._density(x, mask).to(x.dtype)
+
+    def _density(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        attended = None if self.heads == 1 else self.layers
+        check_input(self, x, mask, {self.axis: attended, -1: self.out_features})
         slices, real = cut(x, mask, self.axis, self.heads)
         logarithm = self._log_product(*standardised(slices, real))
         if real is not None:
@@ -100,7 +105,7 @@ class MixtureOfDensities(nn.Module):
             # exp(l - max(s, log 1e-8)) = softmax(l) exp(min(s - log 1e-8, 0)), s the logarithm of the sum.
             total = torch.logsumexp(logarithm, -1, keepdim=True)
             density = density * torch.exp((total - math.log(SMALLEST_SUM)).clamp_max(0.0))
-        return stacked(density, real, self.axis).to(x.dtype)
+        return stacked(density, real, self.axis)
 
     def _log_product(self, centred: Tensor, variance: Tensor) -> Tensor:
         """[..., head, layer of the slice]: the sum over k of log g_k."""
@@ -117,12 +122,24 @@ class MixtureOfDensities(nn.Module):
         self, x: Float[Tensor, "*shape feature"], mask: Bool[Tensor, "*shape"] | None = None
     ) -> Float[Tensor, "*shape feature"]:
         """Return x * DA + x, and 0 at padded positions (`mask` False)."""
-        output = x * self.density(x, mask) + x
-        return output if mask is None else output.masked_fill(~mask.unsqueeze(-1), 0.0)
+        return let_through(x, self._density(x, mask), mask)
 
     def extra_repr(self) -> str:
         """Say what `print` shows between the brackets."""
-        return f"heads={self.heads}, gaussians={self.spread.shape[1]}, normalisation={self.normalisation!r}"
+        return (
+            f"layers={self.layers}, features={self.out_features}, heads={self.heads}, "
+            f"gaussians={self.spread.shape[1]}, normalisation={self.normalisation!r}, axis={self.axis}"
+        )
+
+
+def let_through(
+    x: Float[Tensor, "*shape feature"],
+    density: Float[Tensor, "*shape feature"],
+    mask: Bool[Tensor, "*shape"] | None,
+) -> Float[Tensor, "*shape feature"]:
+    """Return x * DA + x, computed in the precision of DA and rounded once; 0 at padded positions."""
+    output = (x * density + x).to(x.dtype)
+    return output if mask is None else output.masked_fill(~mask.unsqueeze(-1), 0.0)
 
 
 def cut(
@@ -150,10 +167,10 @@ def standardised(
     """Return x - mu and var + 1e-8 (unbiased) over each slice's real positions."""
     if real is None:
         centred = slices - slices.mean(-1, keepdim=True)
-        free: Tensor | int = max(slices.shape[-1] - 1, 1)
+        # As a tensor: a number would tie an exported program to this length.
+        count = torch.full((), slices.shape[-1], dtype=slices.dtype, device=slices.device)
     else:
         count = real.sum(-1, keepdim=True).clamp_min(1)
         mean = slices.masked_fill(~real, 0.0).sum(-1, keepdim=True) / count
         centred = (slices - mean).masked_fill(~real, 0.0)
-        free = (count - 1).clamp_min(1)
-    return centred, centred.square().sum(-1, keepdim=True) / free + VARIANCE_EPSILON
+    return centred, centred.square().sum(-1, keepdim=True) / (count - 1).clamp_min(1) + VARIANCE_EPSILON

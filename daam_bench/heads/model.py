@@ -22,8 +22,11 @@ class HasDensity(Protocol):
 class HasAttentionWeights(Protocol):
     """An attention module that can show its softmax weights."""
 
-    def attention_weights(self, x: Tensor) -> Tensor:
-        """Return weights [any, head, query, key] that sum to one over the last axis."""
+    def attention_weights(self, x: Tensor, /) -> Tensor:
+        """Return weights [any, head, query, key] that sum to one over the last axis.
+
+        The modules of this package take a mask as `forward` does: padded keys have weight 0.
+        """
 
 
 @runtime_checkable

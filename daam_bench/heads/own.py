@@ -18,7 +18,10 @@ from daam_bench.heads.presets import RESERVED, VARIANTS, Variant
 if TYPE_CHECKING:
     from torch import nn
 
-_CONTRACT = "Name(layers, features, protocol, **options) -> nn.Module (docs/commands.md)"
+_CONTRACT = "Name(layers, features, protocol, **options) -> nn.Module (docs/attention_modules.md)"
+_WEIGHTS = "softmax weights [any, head, query, key]"
+# What training, importance maps and entropies ask of a module that has it.
+_METHODS = ("density", "attention_weights", "penalty", "note")
 
 
 def own_variant(name: str, config: VariantConfig) -> Variant:
@@ -61,7 +64,6 @@ def build_own(variant: Variant, layers: int, features: int, protocol: Any) -> "n
     Raises:
         ConfigError: naming the user's file and line, if it fails or does not keep to the contract.
     """
-    import torch
     from torch import nn
 
     attention = _call(variant, lambda: _find(variant)(layers, features, protocol, **variant.options))
@@ -69,22 +71,58 @@ def build_own(variant: Variant, layers: int, features: int, protocol: Any) -> "n
         raise ConfigError(
             "gives no torch.nn.Module", where=variant.builder, expected=_CONTRACT, found=type(attention)
         )
-    width = int(getattr(attention, "out_features", features))
-    attention.out_features = width  # type: ignore[assignment]
     training = attention.training
+    _try(variant, attention.eval(), layers, features)
+    return attention.train(training)
+
+
+def _try(variant: Variant, attention: Any, layers: int, features: int) -> None:
+    import torch
+
+    width = getattr(attention, "out_features", features)
+    attention.out_features = width
+    _check_names(variant, attention, layers)
     with torch.no_grad():
         x = torch.zeros(2, layers, features)
-        output = _call(variant, lambda: attention.eval()(x))
+        output = _call(variant, lambda: attention(x))
         _check_shape(variant, "forward(x)", output, (2, layers, width))
-        if variant.has_density:
-            density_of = getattr(attention, "density", None)
-            if density_of is None:
-                raise ConfigError(
-                    "has_density is set, but there is no method density(x)", where=variant.builder
-                )
-            density = _call(variant, lambda: density_of(x))
+        if hasattr(attention, "density"):
+            density = _call(variant, lambda: attention.density(x))
             _check_shape(variant, "density(x)", density, (2, layers, features))
-    return attention.train(training)
+        if hasattr(attention, "attention_weights"):
+            weights = _call(variant, lambda: attention.attention_weights(x))
+            _check(variant, getattr(weights, "ndim", 0) == 4, "attention_weights(x)", _WEIGHTS, weights)
+        if hasattr(attention, "penalty"):
+            penalty = _call(variant, lambda: attention.penalty(2))
+            _check(variant, getattr(penalty, "shape", None) == (), "penalty(samples)", "a number", penalty)
+
+
+def _check_names(variant: Variant, attention: Any, layers: int) -> None:
+    """Check the attributes by which the benchmark knows what a module can do, before it is trained."""
+    if variant.has_density and not hasattr(attention, "density"):
+        raise ConfigError("has_density is set, but there is no method density(x)", where=variant.builder)
+    for name in _METHODS:
+        found = getattr(attention, name, None)
+        _check(variant, found is None or callable(found), name, "a method, or another name", found)
+    width = attention.out_features
+    _check(variant, isinstance(width, int) and width > 0, "out_features", "a number of features", width)
+    mixes = getattr(attention, "mixes_samples", False)
+    _check(variant, isinstance(mixes, bool), "mixes_samples", "True or False, or another name", mixes)
+    heads = getattr(getattr(attention, "density_attention", attention), "heads", 1)
+    fits = isinstance(heads, int) and heads > 0 and layers % heads == 0
+    sharing = f"a number of heads that share the {layers} layers of density(x), or another name"
+    _check(variant, fits or not hasattr(attention, "density"), "heads", sharing, heads)
+
+
+def _check(variant: Variant, right: bool, what: str, expected: str, found: Any) -> None:
+    if not right:
+        raise ConfigError(
+            f"{what} is not what the benchmark takes it for",
+            where=variant.builder,
+            expected=expected,
+            found=found if isinstance(found, int | str) else type(found).__name__,
+            remedy="docs/attention_modules.md has the contract.",
+        )
 
 
 def _find(variant: Variant) -> Callable[..., Any]:

@@ -1,25 +1,4 @@
-"""A mixture of densities that learns how many Gaussians, and how many heads, it needs.
-
-The paper leaves the number of Gaussians per dataset to future work. In its own mixture that number is no
-real choice: Gaussians are multiplied, and a product of Gaussians is a Gaussian (see `mixture`). Here they are
-added, each behind a gate that can close. With u = (x - mu) / sqrt(var + 1e-8) over a head's slice,
-
-    p(u) = sum_k g_k exp(-(u - m_k)^2 / (2 c_k^2)) / c_k        gate g_k = clip(s_k / 0.1 - 0.1, 0, 1)
-    DA   = G p(u) / (sum over the slice of p(u))                G = 1 - prod_k (1 - g_k)
-    y    = x * DA + x
-
-A Gaussian whose gate is 0 is gone. A head that has lost all of its Gaussians has G = 0 and passes x through,
-so that the number of heads is learnt with it. G also gives a head's last Gaussian its gradient: by
-normalisation alone its gate would cancel.
-
-Training adds the cost that the Bayesian information criterion puts on free parameters, three per Gaussian, to
-the mean loss of n samples, as criterion / (2 n):
-
-    penalty = sum over heads and k of g_k * 3 ln(n) / (2 n)
-
-It is exact once every gate is 0 or 1 and its continuous relaxation before. A gate is closed for s_k below
-0.01: weight decay pulls towards closed, a closed gate gets no gradient, and so what is pruned stays pruned.
-"""
+"""A mixture of densities that learns how many Gaussians, and how many heads, it needs."""
 
 import math
 
@@ -28,7 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from daam_bench.heads.divisors import density_heads
-from daam_bench.heads.mixture import SMALLEST_SQUARED_SPREAD, cut, stacked, standardised
+from daam_bench.heads.inputs import check_input
+from daam_bench.heads.mixture import SMALLEST_SQUARED_SPREAD, cut, let_through, stacked, standardised
 
 PARAMETERS_PER_GAUSSIAN = 3
 # An optimiser of Adam's kind moves s by about the learning rate: a tenth is some fifty steps at 1e-3.
@@ -40,10 +20,25 @@ INITIAL_GATE = 0.5
 class SelectedMixtureOfDensities(nn.Module):
     """Sums of gated Gaussians over equal, contiguous slices of an axis, and a skip; 3 g K parameters.
 
-    Equations, gates and penalty stand at the head of this module.
+    Our own answer to what the paper leaves to future work, the number of Gaussians per dataset. In its own
+    mixture (Algorithms 2 to 4) that number is no real choice: Gaussians are multiplied, and a product of
+    Gaussians is a Gaussian (see `MixtureOfDensities`). Here they are added, each behind a gate that closes.
+    With u = (x - mu) / sqrt(var + 1e-8), mu and var the mean and unbiased variance over a head's slice,
+
+        p(u) = sum_k g_k exp(-(u - m_k)^2 / (2 c_k^2)) / c_k        gate g_k = clip(s_k / 0.1 - 0.1, 0, 1)
+        DA   = G p(u) / (sum over the slice of p(u))                G = 1 - prod_k (1 - g_k)
+        y    = x * DA + x
+
+    m_k is `mean_offset`, c_k is `spread` (as in the paper's mixture, but m_k in standard deviations), s_k is
+    `gate_score`. A Gaussian whose gate is 0 is gone. A head that has lost all of its Gaussians has G = 0 and
+    passes x through, so that the number of heads is learnt with it. G also gives a head's last Gaussian its
+    gradient: by normalisation alone its gate would cancel. A gate is closed for s_k below 0.01: weight decay
+    pulls towards closed, a closed gate gets no gradient, and so what is pruned stays pruned. What drives
+    gates apart is `penalty`. Departures from the paper's mixture, beside all this: c_k^2 acts as at least
+    1e-12, a head of a single layer has variance 0, and the sum p is not bounded from below.
 
     Args:
-        layers: size N of the attended axis, the number of layers.
+        layers: size N of the attended axis, the number of layers; with one head any length is accepted.
         features: number of features d, kept.
         heads: largest number of heads g, a divisor of N; None chooses (`density_heads`).
         gaussians: largest number of Gaussians K a head.
@@ -56,7 +51,7 @@ class SelectedMixtureOfDensities(nn.Module):
         gate_score: s [head, gaussian], initially where every gate is half open.
 
     Raises:
-        ConfigError: if `heads` does not divide `layers`.
+        ConfigError: if `heads` does not divide `layers`, or an input has another size.
     """
 
     def __init__(
@@ -64,7 +59,7 @@ class SelectedMixtureOfDensities(nn.Module):
     ) -> None:
         super().__init__()
         self.heads = density_heads(layers, heads)
-        self.out_features, self.axis = features, axis
+        self.layers, self.out_features, self.axis = layers, features, axis
         shape = (self.heads, gaussians)
         places = torch.linspace(-1.0, 1.0, gaussians) if gaussians > 1 else torch.zeros(1)
         self.mean_offset = nn.Parameter(places.repeat(self.heads, 1))
@@ -77,7 +72,17 @@ class SelectedMixtureOfDensities(nn.Module):
         return (score / GATE_SCALE - CLOSED_BELOW).clamp(0.0, 1.0)
 
     def penalty(self, samples: int) -> Float[Tensor, ""]:
-        """Return what to add to the mean loss of `samples` training samples."""
+        """Return what to add to the mean loss of n = `samples` training samples, in the units of that loss.
+
+            penalty = sum over heads and k of g_k * 3 ln(n) / (2 n)
+
+        That is the cost which the Bayesian information criterion puts on free parameters, three per Gaussian,
+        as criterion / (2 n): exact once every gate is 0 or 1, its continuous relaxation before. The criterion
+        speaks of a log-likelihood. With cross-entropy the mean loss is one, and loss + penalty is the
+        criterion of the classifier on its training samples. Focal loss is no log-likelihood (it scales the
+        cross-entropy down, with alpha 0.25 to a quarter or less): the penalty is then a surrogate, and
+        stricter.
+        """
         cost = PARAMETERS_PER_GAUSSIAN * math.log(samples) / (2 * samples)
         return cost * self.gates().sum()
 
@@ -101,6 +106,11 @@ class SelectedMixtureOfDensities(nn.Module):
 
         Over the real positions of a head's slice it sums to G.
         """
+        return self._density(x, mask).to(x.dtype)
+
+    def _density(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        attended = None if self.heads == 1 else self.layers
+        check_input(self, x, mask, {self.axis: attended, -1: self.out_features})
         slices, real = cut(x, mask, self.axis, self.heads)
         centred, variance = standardised(slices, real)
         logarithm = self._log_sum(centred / variance.sqrt())
@@ -108,7 +118,7 @@ class SelectedMixtureOfDensities(nn.Module):
             logarithm = logarithm.masked_fill(~real, torch.finfo(logarithm.dtype).min)
         strength = 1 - (1 - self.gates()).prod(-1, keepdim=True)
         density = torch.softmax(logarithm, -1) * strength.to(logarithm.dtype)
-        return stacked(density, real, self.axis).to(x.dtype)
+        return stacked(density, real, self.axis)
 
     def _log_sum(self, u: Tensor) -> Tensor:
         """[..., head, layer of the slice]: log p(u); finite also where every gate is closed."""
@@ -126,9 +136,11 @@ class SelectedMixtureOfDensities(nn.Module):
         self, x: Float[Tensor, "*shape feature"], mask: Bool[Tensor, "*shape"] | None = None
     ) -> Float[Tensor, "*shape feature"]:
         """Return x * DA + x, and 0 at padded positions (`mask` False)."""
-        output = x * self.density(x, mask) + x
-        return output if mask is None else output.masked_fill(~mask.unsqueeze(-1), 0.0)
+        return let_through(x, self._density(x, mask), mask)
 
     def extra_repr(self) -> str:
         """Say what `print` shows between the brackets."""
-        return f"heads={self.heads}, gaussians={self.spread.shape[1]}"
+        return (
+            f"layers={self.layers}, features={self.out_features}, heads={self.heads}, "
+            f"gaussians={self.spread.shape[1]}, axis={self.axis}"
+        )

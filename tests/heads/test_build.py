@@ -1,7 +1,9 @@
 """The table of variants, the divisors, the decoder and the lazy package."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -50,10 +52,30 @@ def test_feature_heads(features: int, expected: int) -> None:
 
 @pytest.mark.parametrize(
     ("features", "expected"),
-    [(1024, (32, 32)), (5120, (64, 80)), (512, (8, 64)), (384, (16, 24)), (13, (1, 13)), (1, (1, 1))],
+    [(1024, (32, 32)), (5120, (64, 80)), (512, (16, 32)), (384, (16, 24)), (13, (1, 13)), (1, (1, 1))],
 )
 def test_grid_shape(features: int, expected: tuple[int, int]) -> None:
     assert grid_shape(features) == expected
+
+
+@pytest.mark.parametrize("features", [512, 1024])
+@pytest.mark.parametrize(
+    ("variant", "grid"),
+    [("daam_v1", None), ("mha", None), ("mixture", None), ("gqa", (8, 64)), ("gqdaam", (8, 64))],
+)
+def test_only_what_grouped_queries_give_lies_on_eight_heads_of_sixty_four(
+    variant: str, grid: tuple[int, int] | None, features: int
+) -> None:
+    with torch.device("meta"):
+        decoder = build_model(variant, 24, features, 4, CORRECTED).decoder
+    assert isinstance(decoder, ConvolutionalDecoder)
+    assert decoder.grid == (grid or {512: (16, 32), 1024: (32, 32)}[features])
+
+
+def test_a_grid_holds_all_features() -> None:
+    assert ConvolutionalDecoder(2, 12, 3, 5, grid=(2, 6)).grid == (2, 6)
+    with pytest.raises(ConfigError, match=r"expected 12; found \(3, 5\)"):
+        ConvolutionalDecoder(2, 12, 3, 5, grid=(3, 5))
 
 
 def test_decoder_lays_features_out_row_by_row() -> None:
@@ -125,8 +147,22 @@ def test_asking_for_a_density_that_is_not_there() -> None:
 
 
 def test_every_public_name_resolves() -> None:
-    assert {"DensityAdaptiveAttention", "build_model", "VARIANTS"} <= set(dir(heads))
-    assert all(getattr(heads, name).__class__ for name in dir(heads))
+    named: dict[str, object] = {}
+    exec("from daam_bench.heads import *", named)
+    assert set(heads.__all__) == set(dir(heads)) == named.keys() - {"__builtins__"}
+    assert all(named[name] is getattr(heads, name) for name in heads.__all__)
+
+
+def test_everything_that_has_a_docstring_is_exported() -> None:
+    folder = Path(heads.__file__).parent
+    inner = {"build_own", "own_variant", "fingerprint_of_file", "check_input", "xavier_", "trainable"}
+    inner |= {"cut", "stacked", "standardised", "let_through", "hide_padding", "hide_weights"}
+    inner |= {"multi_head", "low_rank", "softmax_sum", "density", "mixture", "selected_mixture"}  # builders
+    inner |= {"grouped_query", "grouped_query_density"}
+    for file in sorted(folder.glob("*.py")):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+                assert node.name in heads.__all__ or node.name in inner, f"{file.name}: {node.name}"
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = heads.Nothing
 

@@ -9,8 +9,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from daam_bench.config import PROTOCOLS, Protocol
+from daam_bench.errors import ConfigError
 from daam_bench.heads import VARIANTS, AttentionClassifier, build_model, parameter_counts
-from daam_bench.heads.model import HasDensity, trainable
+from daam_bench.heads.model import HasAttentionWeights, HasDensity, trainable
 
 BATCH, LAYERS, FEATURES, CLASSES, CHANNELS = 5, 6, 22, 3, 7
 LAYERWISE = Protocol.model_validate("corrected")
@@ -129,6 +130,38 @@ def test_padding_changes_nothing_whatever_it_holds(variant: str, protocol: Proto
 
 @each_variant
 @both_readings
+def test_padding_has_no_weight_whatever_it_holds(variant: str, protocol: Protocol) -> None:
+    attention, mask = shaken(variant, protocol).attention, padding_mask()
+    if not isinstance(attention, HasAttentionWeights):
+        return
+    found = []
+    for content in (0.0, float("nan")):
+        x = sample().masked_fill(~mask.unsqueeze(-1), content)
+        found.append(attention.attention_weights(x, mask))  # type: ignore[call-arg]
+    over = mask.T if getattr(attention, "mixes_samples", False) else mask  # of outer and key
+    assert found[0].movedim(-1, 1)[~over].eq(0).all()
+    shares = found[0].sum(-1)
+    assert ((shares - 1).abs().lt(1e-5) | shares.eq(0)).all() and shares.amax() > 0.5
+    torch.testing.assert_close(found[0], found[1])
+
+
+@each_variant
+@pytest.mark.parametrize("shape", [(BATCH, LAYERS, FEATURES + 1), (BATCH, 2 * LAYERS, FEATURES)])
+def test_another_size_is_refused_in_words(variant: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"expected axis .* of size .*; found shape"):
+        build(variant)(torch.zeros(shape))
+
+
+@each_variant
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("mask", [torch.ones(BATCH, LAYERS), torch.ones(BATCH, LAYERS + 1) > 0])
+def test_a_mask_that_is_none_is_refused_in_words(variant: str, mask: Tensor) -> None:
+    with pytest.raises(ConfigError, match=r"the mask does not fit.*torch.bool of shape \(5, 6\)"):
+        build(variant).attention(sample(), mask)
+
+
+@each_variant
+@both_readings
 def test_a_mask_without_padding_changes_nothing(variant: str, protocol: Protocol) -> None:
     attention, x = shaken(variant, protocol).attention, sample()
     everything = torch.ones(BATCH, LAYERS, dtype=torch.bool)
@@ -136,12 +169,13 @@ def test_a_mask_without_padding_changes_nothing(variant: str, protocol: Protocol
 
 
 @each_variant
+@each_protocol
 @pytest.mark.parametrize("kind", ["autocast", "parameters"])
 @pytest.mark.parametrize("values", ["usual", "constant", "zero", "large"])
-def test_bfloat16_stays_finite(variant: str, kind: str, values: str) -> None:
+def test_bfloat16_stays_finite(variant: str, protocol: Protocol, kind: str, values: str) -> None:
     scale = {"usual": 1.0, "constant": 0.0, "zero": 0.0, "large": 1e4}[values]
     x = (sample() * scale + (3.0 if values == "constant" else 0.0)).requires_grad_()
-    model = shaken(variant)
+    model = shaken(variant, protocol)
     if kind == "parameters":
         logits = model.bfloat16()(x.bfloat16())
         assert logits.dtype == torch.bfloat16

@@ -4,9 +4,16 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from daam_bench.errors import ConfigError
-from daam_bench.heads import DensityAdaptiveAttention, MultiHeadDensityAdaptiveAttention
+from daam_bench.heads import (
+    DensityAdaptiveAttention,
+    MixtureOfDensities,
+    MultiHeadDensityAdaptiveAttention,
+    SelectedMixtureOfDensities,
+    SoftmaxLayerWeights,
+)
 from daam_bench.heads.density import Exponent
 
 VARIANCE = 1.0 + 1e-8 + 1e-5
@@ -65,9 +72,26 @@ def test_heads_attend_over_any_axis_but_the_last(axis: int) -> None:
     torch.testing.assert_close(attention(x, mask), torch.cat(parts, dim=axis))
 
 
-def test_heads_cannot_share_the_features() -> None:
-    with pytest.raises(ConfigError, match="feature axis"):
-        MultiHeadDensityAdaptiveAttention(6, 6, axis=-1)
+def test_heads_share_the_features_each_with_its_own_parameters() -> None:
+    x, mask = torch.randn(3, 5, 6), torch.rand(3, 5) < 0.7
+    attention = MultiHeadDensityAdaptiveAttention(6, 6, 2, axis=-1)
+    assert sum(p.numel() for p in attention.parameters()) == 2 * 6
+    with torch.no_grad():
+        attention.mean_offset.normal_()
+        attention.scaled_variance.uniform_(0.5, 3.0)
+    parts = []
+    for head, part in enumerate(x.chunk(2, dim=-1)):
+        single = DensityAdaptiveAttention(3, axis=-1)
+        single.load_state_dict({name: value[head] for name, value in attention.state_dict().items()})
+        parts.append(single(part, mask))
+    torch.testing.assert_close(attention(x, mask), torch.cat(parts, dim=-1))
+
+
+def test_the_last_axis_has_one_name() -> None:
+    with pytest.raises(ConfigError, match=r"expected axis=-1.*found axis=2 of shape \(3, 6, 6\)"):
+        MultiHeadDensityAdaptiveAttention(6, 6, axis=2)(torch.randn(3, 6, 6))
+    with pytest.raises(ConfigError, match="as many positions as features"):
+        MultiHeadDensityAdaptiveAttention(5, 6, axis=-1)
 
 
 def test_a_huge_variance_lets_everything_through() -> None:
@@ -147,13 +171,31 @@ def test_a_variance_carried_through_zero_stays_finite(exponent: Exponent, value:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in attention.parameters())
 
 
-def test_a_free_variance_below_zero_turns_the_density_over_and_stays_finite() -> None:
+def test_a_free_variance_below_zero_turns_the_density_over_up_to_a_bound() -> None:
     x = torch.tensor([[[1.0], [3.0]]])
     attention = DensityAdaptiveAttention(1, sign="free")
-    for xi, expected in ((-2.0, math.exp(1 / VARIANCE / 4)), (-1e-30, math.exp(88)), (0.0, 0.0)):
+    cases = ((-2.0, math.exp(1 / VARIANCE / 4)), (-0.0125, math.exp(40 / VARIANCE)), (-1e-30, math.exp(44)))
+    for xi, expected in (*cases, (0.0, 0.0)):
         with torch.no_grad():
             attention.scaled_variance.fill_(xi)
-        torch.testing.assert_close(attention.density(x), torch.full_like(x, expected), rtol=1e-5, atol=0)
+        torch.testing.assert_close(attention.density(x), torch.full_like(x, expected), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("xi", [-3.0, -0.02, -1e-3, -1e-12, 0.0, 1e-30])
+@pytest.mark.parametrize("spread", [0.0, 1.0, 1e4], ids=["constant", "usual", "large"])
+def test_at_its_bound_a_free_density_has_finite_outputs_and_gradients(
+    dtype: torch.dtype, xi: float, spread: float
+) -> None:
+    attention = MultiHeadDensityAdaptiveAttention(6, 5, sign="free").to(dtype)
+    with torch.no_grad():
+        attention.mean_offset.uniform_(-0.1, 0.1)  # a constant input is 30 standard deviations off
+        attention.scaled_variance.fill_(xi)
+    x = (3 + spread * torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(0))).to(dtype)
+    output = attention(x.requires_grad_())
+    output.sum().backward()
+    assert output.isfinite().all() and x.grad is not None and x.grad.isfinite().all()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in attention.parameters())
 
 
 def test_statistics_are_single_precision_whatever_the_input() -> None:
@@ -161,6 +203,22 @@ def test_statistics_are_single_precision_whatever_the_input() -> None:
     x = torch.randn(2, 7, 3).half()
     assert attention(x).dtype == torch.float16
     torch.testing.assert_close(attention.density(x), attention.density(x.float()).half())
+
+
+@pytest.mark.parametrize(
+    "attention",
+    [
+        DensityAdaptiveAttention(31),
+        MultiHeadDensityAdaptiveAttention(6, 31),
+        MixtureOfDensities(6, 31),
+        SelectedMixtureOfDensities(6, 31),
+        SoftmaxLayerWeights(6, 31),
+    ],
+    ids=lambda attention: type(attention).__name__,
+)
+def test_outputs_are_rounded_once(attention: nn.Module) -> None:
+    x = torch.randn(5, 6, 31, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert torch.equal(attention(x), attention(x.float()).bfloat16())
 
 
 def test_gradients_are_those_of_finite_differences() -> None:

@@ -70,9 +70,9 @@ def test_clamped_equals_the_algorithm_where_the_clamp_acts_and_where_it_does_not
 def test_attends_over_any_axis_with_any_mask(axis: int) -> None:
     shape = [2, 6, 3, 4]
     length = shape[axis]
-    mixture, reference = shaken(length, 4, 1, axis=axis), shaken(length, 4, 1)
     x = torch.randn(shape)
     swapped = x.transpose(axis, 2).flatten(0, 1)
+    mixture, reference = shaken(length, 4, 1, axis=axis), shaken(length, swapped.shape[-1], 1)
     expected = reference.density(swapped).unflatten(0, (-1, x.transpose(axis, 2).shape[1])).transpose(axis, 2)
     torch.testing.assert_close(mixture.density(x), expected)
     mask = torch.rand(shape[:-1]) < 0.7
