@@ -37,10 +37,11 @@ class TrainingConfig(Section):
         0.1, gt=0, lt=1, description="part of the training split that chooses the epoch when select: inner"
     )
     shuffle_mebibytes: float = Field(
-        1024.0,
+        256.0,
         gt=0,
         description="a cache up to this size is shuffled as a whole in each epoch; of a larger one, random "
-        "short runs of rows are shuffled in parts of this size",
+        "short runs of rows are shuffled in parts of this size. Training from a cache that does not fit into "
+        "memory holds two of them",
     )
     lora_plus_ratio: float = Field(2.828, gt=0, description="LoRA+: learning rate of B / learning rate of A")
 
