@@ -112,6 +112,7 @@ def layers_of(spec: TrainingSpec, fold: Fold) -> list[int] | None:
 
 
 def _score_baseline(spec: TrainingSpec, bench: Bench, place: Place, folder: Path) -> None:
+    begin_peak_memory(bench.device)
     wall, cpu = perf_counter(), process_time()
     if spec.variant == "majority":
         found = predict_majority(bench.labels, place[0])
@@ -121,6 +122,7 @@ def _score_baseline(spec: TrainingSpec, bench: Bench, place: Place, folder: Path
         found = predict_best_single_layer(layers, bench.labels, place[0], inner, spec.training.metric)
     facts: dict[str, Any] = {"wall_seconds": perf_counter() - wall, "cpu_seconds": process_time() - cpu}
     facts |= {"kind": "baseline", "note": found.note, "layers": layers_of(spec, place[0])}
+    facts |= {"protocol": spec.protocol.model_dump()}
     write_result(spec, bench, place, folder, _key(spec, bench, place), found.predictions, facts)
 
 

@@ -243,7 +243,7 @@ def test_d7_one_head_takes_its_statistics_over_all_layers() -> None:
 @pytest.mark.parametrize(
     ("switch", "values"),
     {
-        "gqdaam_heads": (8, 8, 8),
+        "gqdaam_heads": (8, 8, "by_dataset"),
         "encoder_lora_targets": ("query_key", "query_key", "query_value"),
         "encoder_lora_scale": ("alpha_over_r", "alpha_over_r", "alpha"),
         "encoder_lora_classifier": ("trained", "trained", "as_released"),
