@@ -131,8 +131,8 @@ class SharedCosts:
             replica.loading_seconds += waited / len(self._replicas)
             if joules is None or replica.energy_joules is None:
                 replica.energy_joules = None  # a part is not known: neither is the whole
-            elif total:
-                replica.energy_joules += joules * seconds / total
+            else:
+                replica.energy_joules += joules * (seconds / total if total else 1 / len(self._replicas))
         self._begin()
 
     def _begin(self) -> None:
