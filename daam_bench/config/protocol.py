@@ -149,8 +149,9 @@ class Protocol(Section):
         "Llama-2; WavLM's projector stays so in both"
     )
     short_clips: ShortClips = Field(
-        description="D10, of the extraction: a speech clip shorter than 5 s. masked: padding enters no mean (the paper does not "
-        "say); zero_padded: zeros up to 5 s enter the mean, and the waveform is not normalised"
+        description="D10, of the extraction: a speech clip shorter than 5 s. masked: padding enters no mean "
+        "(the paper does not say); zero_padded: zeros up to 5 s enter the mean, and the waveform is not "
+        "normalised"
     )
     encoder_lora_budget: Literal["as_others", "released"] = Field(
         description="D11: as_others: the experiment's epochs, batch size, learning rate, length; released: "

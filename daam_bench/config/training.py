@@ -25,7 +25,7 @@ class TrainingConfig(Section):
     loss: Loss = Field(
         "cross_entropy",
         description="a dataset's own loss goes before this one. mixture_selected adds to it what the "
-        "Bayesian information criterion asks for a Gaussian: cross-entropy is the log-likelihood that this is "
+        "Bayesian information criterion asks for a Gaussian: cross-entropy is the log-likelihood that it is "
         "meant for, focal loss is not, and there the price is a rule of thumb",
     )
     metric: Metric = Field(

@@ -120,7 +120,7 @@ def _require_buffers(needed: int, memory: int) -> None:
             where=MEMORY,
             expected=f"{needed / 2**30:.2f} GiB",
             found=f"{memory / 2**30:.2f} GiB, by default half of what is free",
-            remedy="Free some memory, or lower training.shuffle_mebibytes, which changes the order of samples.",
+            remedy="Free memory, or lower training.shuffle_mebibytes, which changes the order of samples.",
         )
 
 

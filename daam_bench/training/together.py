@@ -73,7 +73,9 @@ def train_epochs(
     return waiting
 
 
-def score_together(evaluations: Sequence[Evaluation], source: Source, beside: Sequence[Onlooker] = ()) -> None:
+def score_together(
+    evaluations: Sequence[Evaluation], source: Source, beside: Sequence[Onlooker] = ()
+) -> None:
     """Score epochs in one pass over what is needed, in ascending order; others may look on."""
     onlookers: list[Onlooker] = [*evaluations, *beside]
     if onlookers:

@@ -1,4 +1,4 @@
-"""A whole job: the same results wherever values lie, what it reads, what it costs, and modules of one's own."""
+"""A whole job: the same results wherever values lie, what it reads and costs, and modules of one's own."""
 
 import json
 
@@ -74,7 +74,7 @@ def test_a_job_that_streams_gives_the_records_of_one_in_memory(
 
 
 def test_a_job_reads_its_cache_about_once_an_epoch(cache, tmp_path, monkeypatch, sources):
-    """Also with what it looks at after training: the last epoch's scores, densities, entropies, operations."""
+    """Also with what it looks at after training: the last scores, densities, entropies, operations."""
     stream(monkeypatch)
     monkeypatch.setattr(entropy, "SAMPLES", 3)
     monkeypatch.setattr(run, "memory_bytes", lambda device: 2**30)  # for models

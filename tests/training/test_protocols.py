@@ -125,8 +125,9 @@ def test_d2_holds_in_validation_with_the_batches_of_training() -> None:
     with torch.no_grad():
         expected = torch.cat([model(part) for part in x.split(3)])
         at_once = cross_entropy(model(x), labels)
-    assert replica.epochs[0].validation_loss == pytest.approx(float(cross_entropy(expected, labels)), rel=1e-4)
-    assert abs(float(at_once) - replica.epochs[0].validation_loss) > 1e-5
+    loss = replica.epochs[0].validation_loss
+    assert loss == pytest.approx(float(cross_entropy(expected, labels)), rel=1e-4)
+    assert abs(float(at_once) - loss) > 1e-5
     assert torch.equal(replica.best_predictions, expected.argmax(dim=1))
 
 
