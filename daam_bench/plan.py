@@ -13,6 +13,7 @@ from daam_bench.config import (
     Experiment,
     TrainingConfig,
     TuningConfig,
+    protocol_of,
     training_of,
     tuning_of,
 )
@@ -185,7 +186,8 @@ def _studies(config: Config, jobs: list[Job]) -> list[StudyJob]:
     for experiment in config.experiments:
         own = [j for j in jobs if (j.dataset, j.encoder) == (experiment.dataset, experiment.encoder)]
         if own:
-            bases.append(Base(experiment, [j.variant for j in own], own[0].training, config.protocol))
+            protocol = protocol_of(config, experiment)
+            bases.append(Base(experiment, [j.variant for j in own], own[0].training, protocol))
     return study_jobs(config, bases)
 
 

@@ -114,7 +114,8 @@ class RunRecord(BaseModel):
     flops_training: int | None = Field(None, description="of a forward and a backward pass, one sample")
     peak_memory_bytes: int | None = Field(
         None,
-        description="most that the process (on a GPU: its tensors) had in use until this replica ended",
+        description="most that the process (on a GPU: its tensors) had in use from the start of this replica, "
+        "and of those that trained beside it, to its end; where the system does not tell that, so far",
     )
     energy_joules: float | None = Field(
         None, description="of the hardware while the job ran, shared by wall_seconds; none where not readable"

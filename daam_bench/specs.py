@@ -2,23 +2,32 @@
 
 from typing import Any
 
-from daam_bench.config import Config, Protocol, TrainingConfig, training_of, tuning_of
+from daam_bench.adapters.presets import ENCODER_VARIANTS
+from daam_bench.config import (
+    Config,
+    Experiment,
+    Protocol,
+    TrainingConfig,
+    protocol_of,
+    training_of,
+    tuning_of,
+)
 from daam_bench.errors import unknown_name
 from daam_bench.heads.own import fingerprint_of_file
 from daam_bench.heads.presets import RESERVED
 from daam_bench.plan import Plan
+from daam_bench.studies.jobs import StudyJob
 
 
 def extraction_spec(config: Config, plan: Plan, dataset: str, encoder: str) -> dict[str, Any]:
     """Return what `cache.extraction.ExtractionSpec` takes for one cache."""
-    settings = plan.encoders[encoder]
     return {
         "dataset": dataset,
         "encoder_name": encoder,
-        "encoder": settings.model_dump(mode="json"),
+        "encoder": plan.encoders[encoder].model_dump(mode="json"),
         "cache": config.cache.model_dump(mode="json"),
         # The one switch of the protocol that concerns extraction, and speech alone (D10).
-        "short_clips": config.protocol.short_clips if settings.modality == "speech" else "masked",
+        "short_clips": config.protocol.short_clips if _is_speech(plan, encoder) else "masked",
     }
 
 
@@ -28,26 +37,20 @@ def training_spec(config: Config, plan: Plan, dataset: str, encoder: str, varian
     A variant that the experiment does not list is trained as those that it lists.
 
     Raises:
-        ConfigError: if the plan has no such cache.
+        ConfigError: if the configuration has no such experiment.
     """
-    known_jobs = [*plan.jobs, *plan.tunings]
-    jobs = [job for job in known_jobs if (job.dataset, job.encoder) == (dataset, encoder)]
-    if not jobs:
-        known = {f"{job.dataset} x {job.encoder}" for job in known_jobs}
-        raise unknown_name("experiment", f"{dataset} x {encoder}", known, "experiments")
-    job = next((job for job in jobs if job.variant == variant), jobs[0])
+    experiment = _experiment_of(config, dataset, encoder)
     own = config.variants.get(variant)
-    # Extraction alone reads D10: its value here must not train anything again.
-    given = config.protocol.model_dump(mode="json", exclude={"short_clips"})
-    training, protocol = job.training, Protocol.model_validate(given)
-    if variant in RESERVED:  # baselines read no switch, and two settings
+    training, protocol = training_of(config, experiment), protocol_of(config, experiment)
+    if variant in RESERVED:  # baselines choose on a part of the training split; of the rest they read D10
         training = TrainingConfig(inner_fraction=training.inner_fraction, metric=training.metric)
-        protocol = Protocol.model_validate("corrected")
+        clips = {"short_clips": protocol.short_clips} if _is_speech(plan, encoder) else {}
+        protocol = Protocol.model_validate(clips)
     return {
         "dataset": dataset,
         "encoder": encoder,
         "variant": variant,
-        "seeds": [0] if variant in RESERVED else list(job.seeds),
+        "seeds": [0] if variant in RESERVED else list(experiment.seeds),
         "folds": plan.datasets[dataset].folds.model_dump(mode="json"),
         "training": training.model_dump(mode="json"),
         "protocol": protocol.model_dump(mode="json"),
@@ -62,16 +65,9 @@ def tuning_spec(config: Config, plan: Plan, dataset: str, encoder: str, variant:
     An encoder variant that the experiment does not list is tuned as those that it would list.
 
     Raises:
-        ConfigError: if the plan has no such experiment.
+        ConfigError: if the configuration has no such experiment.
     """
-    experiments = {(e.dataset, e.encoder): e for e in config.experiments}
-    if (dataset, encoder) not in experiments:
-        known = {" x ".join(pair) for pair in experiments}
-        raise unknown_name("experiment", f"{dataset} x {encoder}", known, "experiments")
-    experiment, settings = experiments[dataset, encoder], plan.encoders[encoder]
-    speech = settings.modality == "speech"
-    # D10 concerns speech alone: elsewhere its value must not train anything again.
-    protocol = config.protocol.model_dump(mode="json", exclude=None if speech else {"short_clips"})
+    experiment = _experiment_of(config, dataset, encoder)
     return {
         "dataset": dataset,
         "encoder": encoder,
@@ -79,7 +75,29 @@ def tuning_spec(config: Config, plan: Plan, dataset: str, encoder: str, variant:
         "seeds": list(experiment.seeds),
         "folds": plan.datasets[dataset].folds.model_dump(mode="json"),
         "training": training_of(config, experiment).model_dump(mode="json"),
-        "protocol": Protocol.model_validate(protocol).model_dump(mode="json"),
+        "protocol": protocol_of(config, experiment).model_dump(mode="json"),
         "tuning": tuning_of(config, experiment).model_dump(mode="json"),
-        "encoder_settings": settings.model_dump(mode="json"),
+        "encoder_settings": plan.encoders[encoder].model_dump(mode="json"),
     }
+
+
+def study_spec(config: Config, plan: Plan, job: StudyJob) -> dict[str, Any]:
+    """Return the ordinary job of a variant, or of an encoder variant, with what a derived one changes."""
+    ordinary = tuning_spec if job.variant in ENCODER_VARIANTS else training_spec
+    return ordinary(config, plan, job.dataset, job.encoder, job.variant) | {
+        "seeds": list(job.seeds),
+        "training": job.training.model_dump(mode="json"),
+        "protocol": job.protocol.model_dump(mode="json"),
+    }
+
+
+def _experiment_of(config: Config, dataset: str, encoder: str) -> Experiment:
+    experiments = {(e.dataset, e.encoder): e for e in config.experiments}
+    if (dataset, encoder) not in experiments:
+        known = {" x ".join(pair) for pair in experiments}
+        raise unknown_name("experiment", f"{dataset} x {encoder}", known, "experiments")
+    return experiments[dataset, encoder]
+
+
+def _is_speech(plan: Plan, encoder: str) -> bool:
+    return plan.encoders[encoder].modality == "speech"

@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 from daam_bench.config import PROTOCOLS, Config, Protocol, load_config, parse_config, training_of
+from daam_bench.config.merge import load_merged
 from daam_bench.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +51,62 @@ def test_a_protocol_name_sets_every_switch(name):
 def test_one_switch_can_be_set_alone():
     protocol = Protocol.model_validate({"name": "released", "select": "last"})
     assert (protocol.select, protocol.attention_axis) == ("last", "batch")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "kind", "model", "rate"),
+    [
+        ("paper", "iemocap", "microsoft/wavlm-large", 1e-4),
+        ("paper", "ag_news", "meta-llama/Llama-2-13b-hf", 5e-5),
+        ("corrected", "huggingface", "models/llama-2-7b", 5e-5),
+        ("paper", "cifar100", "models/beit-large", 1e-4),
+        ("released", "iemocap", "microsoft/wavlm-large", 1e-4),
+        ("released", "cifar100", "models/beit-large", 1e-5),
+        ("released", "ag_news", "meta-llama/Llama-2-13b-hf", 5e-5),
+        ("released", "vader", "resources/minilm-l6", 1e-4),
+    ],
+)
+def test_d4_the_learning_rate_is_the_protocol_s_unless_one_is_given(protocol, kind, model, rate):
+    data = embedded() | {"protocol": protocol}
+    data["datasets"]["vader"] = {"kind": kind, "path": "."}
+    data["encoders"]["minilm-l6"]["model"] = model
+    for given, expected in ((None, rate), (7e-4, 7e-4)):
+        data["training"]["learning_rate"] = given
+        config = parse_config(data)
+        assert training_of(config, config.experiments[0]).learning_rate == expected
+    data["training"]["learning_rate"] = None
+    data["experiments"][0]["training"] = {"learning_rate": 3e-4}
+    config = parse_config(data)
+    assert training_of(config, config.experiments[0]).learning_rate == 3e-4
+
+
+@pytest.mark.parametrize(("kind", "heads"), [("cifar100", 1), ("iemocap", 8), ("table", 8)])
+def test_d7_as_released_follows_from_the_dataset(kind, heads):
+    assert Protocol.model_validate("released").for_dataset(kind).gqdaam_heads == heads
+    one = Protocol.model_validate({"name": "paper", "gqdaam_heads": 1})
+    assert one.for_dataset(kind) == one
+
+
+def test_a_name_alone_replaces_a_protocol_and_a_mapping_adds_to_it(tmp_path):
+    """As Snakemake merges overlays: a string is the whole protocol, a mapping keeps inherited switches."""
+    base, overlay = tmp_path / "config.yaml", tmp_path / "over.yaml"
+    data = embedded() | {"protocol": {"name": "corrected", "weight_decay": 0.03}}
+    base.write_text(yaml.safe_dump(data))
+    overlays = {"protocol: released": 0.01, "protocol: {name: released}": 0.03, "protocol: paper": 0.1}
+    for text, decay in overlays.items():
+        overlay.write_text(text)
+        snakemake = yaml.safe_load(base.read_text())
+        update_config(snakemake, yaml.safe_load(text))
+        for found in (load_merged(base, [overlay]), parse_config(snakemake)):
+            assert found.protocol.weight_decay == decay
+            assert found.protocol.name == ("released" if "released" in text else "paper")
+
+
+def test_the_paper_s_overlay_is_the_whole_protocol_of_the_paper():
+    config = load_merged(ROOT / "config.yaml", [ROOT / "config/paper.yaml"])
+    assert config.protocol == Protocol.model_validate("paper")
+    rates = {e.dataset: training_of(config, e).learning_rate for e in config.experiments}
+    assert rates == {"iemocap": 1e-4, "ag_news": 5e-5, "cifar100": 1e-4}
 
 
 def test_experiment_settings_win_over_the_common_ones():

@@ -11,6 +11,7 @@ from daam_bench.cache.reader import EmbeddingCache
 
 Rows = npt.NDArray[np.int64]
 _MOST_COPIED = 2**30  # bytes
+_PIECE_BYTES = 2**23  # read before their pages are let go of
 
 
 class RowReader:
@@ -28,6 +29,7 @@ class RowReader:
         self.cache = cache
         self._chunks: list[npt.NDArray[np.floating] | None] = [None] * cache.layout.chunks
         self._copies: deque[int] = deque()
+        self._maps: dict[int, mmap.mmap] = {}
 
     def read(self, rows: Rows) -> npt.NDArray[np.floating]:
         """Return the values of rows, [row, layer, feature], in their order and the stored precision.
@@ -42,6 +44,24 @@ class RowReader:
             chunk = self._chunks[index]
             batch[position] = (self._open(index) if chunk is None else chunk)[place]
         return batch
+
+    def read_once(self, rows: Rows) -> npt.NDArray[np.floating]:
+        """Return what `read` does; this process keeps the copy, but not the pages that it was made from.
+
+        The system still has them while it has room.
+
+        Raises:
+            CacheError: if a chunk is missing or damaged.
+        """
+        layout = self.cache.layout
+        values = np.empty((len(rows), layout.layers, layout.features), dtype=layout.dtype)
+        size = max(1, _PIECE_BYTES // max(1, values[:1].nbytes))
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            values[start : start + size] = self.read(part)
+            for index in set((part // layout.rows_per_chunk).tolist()) & self._maps.keys():
+                self._maps[index].madvise(mmap.MADV_DONTNEED)
+        return values
 
     def verify(self) -> None:
         """Verify and map every chunk now instead of at its first row.
@@ -60,7 +80,8 @@ class RowReader:
         if place is not None:
             mapped = np.memmap(place[0], verified.dtype, "r", place[1], verified.shape)
             # Rows are wanted at random: reading ahead would fetch what is not asked for.
-            mapped._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined]
+            self._maps[index] = mapped._mmap  # type: ignore[attr-defined]
+            self._maps[index].madvise(mmap.MADV_RANDOM)
             # A plain view: indexing a memmap object costs more than copying a row.
             chunk = np.asarray(mapped)
         else:

@@ -6,8 +6,8 @@ What to compute lives here; threads, memory and folders do not. Imports neither 
 from daam_bench.config.cache import CacheConfig
 from daam_bench.config.dataset import Columns, DatasetConfig, FoldRule, Modality
 from daam_bench.config.encoder import EncoderConfig
-from daam_bench.config.load import load_config, parse_config, training_of, tuning_of
-from daam_bench.config.protocol import PROTOCOLS, Protocol, ShortClips
+from daam_bench.config.load import load_config, parse_config, protocol_of, training_of, tuning_of
+from daam_bench.config.protocol import BY_DATASET, PROTOCOLS, Protocol, ShortClips, published_rate
 from daam_bench.config.section import REVISION
 from daam_bench.config.studies import LayerAblationStudy, ProtocolStudy, Study, SwitchStudy
 from daam_bench.config.training import Metric, TrainingConfig
@@ -16,6 +16,7 @@ from daam_bench.config.variant import VariantConfig
 from daam_bench.config.whole import Config, Experiment
 
 __all__ = [
+    "BY_DATASET",
     "PROTOCOLS",
     "REVISION",
     "CacheConfig",
@@ -38,6 +39,8 @@ __all__ = [
     "VariantConfig",
     "load_config",
     "parse_config",
+    "protocol_of",
+    "published_rate",
     "training_of",
     "tuning_of",
 ]

@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from daam_bench.config.protocol import PROTOCOLS, Protocol, published_rate
 from daam_bench.config.training import TrainingConfig
 from daam_bench.config.tuning import TuningConfig
 from daam_bench.config.whole import Config, Experiment
@@ -46,11 +47,30 @@ def load_config(path: str | Path) -> Config:
         raise ConfigError(f"is not valid YAML ({error})", where=path) from None
 
 
-def training_of(config: Config, experiment: Experiment) -> TrainingConfig:
-    """Return the training settings of an experiment: its own over its dataset's over the common ones."""
-    dataset = config.datasets[experiment.dataset]
+def protocol_of(config: Config, experiment: Experiment, protocol: Protocol | None = None) -> Protocol:
+    """Return a protocol, by default the configured one, as it is in force in an experiment.
+
+    D7 follows from the dataset. D10 is that of the cache, which is extracted once, under the configured
+    protocol; it concerns speech, and elsewhere has the value of the protocol's name.
+    """
+    given = config.protocol if protocol is None else protocol
+    speech = config.encoders[experiment.encoder].modality == "speech"
+    clips = config.protocol.short_clips if speech else PROTOCOLS[given.name]["short_clips"]
+    settled = given.for_dataset(config.datasets[experiment.dataset].kind)
+    return settled.model_copy(update={"short_clips": clips})
+
+
+def training_of(config: Config, experiment: Experiment, protocol: Protocol | None = None) -> TrainingConfig:
+    """Return the training settings of an experiment: its own over its dataset's over the common ones.
+
+    The learning rate is, where none of them says one, that of a protocol (D4), by default the configured one.
+    """
+    dataset, encoder = config.datasets[experiment.dataset], config.encoders[experiment.encoder]
     own = {key: value for key in ("loss", "metric") if (value := getattr(dataset, key)) is not None}
     merged = config.training.model_dump() | own | experiment.training
+    if merged.get("learning_rate") is None:
+        name = (config.protocol if protocol is None else protocol).name
+        merged |= {"learning_rate": published_rate(name, dataset.kind, encoder.model)}
     try:
         return TrainingConfig.model_validate(merged)
     except ValidationError as error:

@@ -1,6 +1,8 @@
 """The switches where the paper and its released scripts disagree (method.md section 5)."""
 
-from typing import Any, Literal
+from fnmatch import fnmatch
+from pathlib import PurePosixPath
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -54,7 +56,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
         "weight_decay": 0.01,
         "schedule": "plateau",
         "select": "best_validation",
-        "gqdaam_heads": 8,
+        "gqdaam_heads": "by_dataset",
         "encoder_lora_targets": "query_value",
         "encoder_lora_scale": "alpha",
         "encoder_lora_classifier": "as_released",
@@ -63,13 +65,38 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     },
 }
 
+# A value that stands for the one that the released script of the dataset has.
+BY_DATASET = "by_dataset"
+# D4: what the paper and its scripts have, and what other datasets and encoders take.
+USUAL_RATE = 1e-4
+_PAPER_RATES = {"llama-2*": 5e-5, "llama2*": 5e-5}  # by the encoder's name
+_RELEASED_RATES = {"iemocap": 1e-4, "cifar100": 1e-5, "ag_news": 5e-5}  # by dataset kind
+# D7: the released script of CIFAR-100 alone has one head.
+_RELEASED_HEADS = {"cifar100": 1}
+
+
+def published_rate(protocol: str, kind: str, model: str) -> float:
+    """Return the learning rate of a protocol (D4).
+
+    Args:
+        protocol: its name; released: by dataset; paper, and corrected, which follows it: by encoder.
+        kind: dataset kind.
+        model: hub id or folder of the encoder.
+    """
+    if protocol == "released":
+        return _RELEASED_RATES.get(kind, USUAL_RATE)
+    name = PurePosixPath(model).name.lower()
+    return next((rate for pattern, rate in _PAPER_RATES.items() if fnmatch(name, pattern)), USUAL_RATE)
+
 
 class Protocol(Section):
-    """Where the paper and its released scripts disagree; `name` sets all switches, each can be set alone.
+    """Where the paper and its released scripts disagree; a name sets all switches, each can be set alone.
 
-    D1 to D11 are the rows of method.md section 5. `scaled_variance` and `mixture_normalisation` have no row
-    there: in them our own reading differs from the one that the paper and the released scripts share. D4's
-    learning rates depend on the dataset and are set as `training.learning_rate`.
+    `protocol: released` is the whole protocol, also in an overlay, where it replaces what lies below it. The
+    form `protocol: {name: released}` in an overlay keeps the switches that lie below it. D1 to D11 are the
+    rows of method.md section 5. `scaled_variance` and `mixture_normalisation` have no row there: in them our
+    own reading differs from the one that the paper and the released scripts share. D4's learning rates
+    follow from name, dataset and encoder, unless `training.learning_rate` says another.
     """
 
     name: Literal["corrected", "paper", "released"] = "corrected"
@@ -94,8 +121,7 @@ class Protocol(Section):
     )
     optimizer: Literal["adam", "adamw"] = Field(
         description="D4: Adam adds the weight decay to the gradient, AdamW takes it off the weights; the "
-        "published learning rates are, paper: 1e-4, and 5e-5 with Llama-2; released: 1e-4 on IEMOCAP, 1e-5 "
-        "on CIFAR-100, 5e-5 on AG News"
+        "learning rates are `training.learning_rate`'s"
     )
     weight_decay: float = Field(ge=0, description="D4: weight decay of the optimiser")
     schedule: Literal["constant", "plateau"] = Field(
@@ -107,9 +133,9 @@ class Protocol(Section):
         description="D6: the epoch that is reported: best on a part of the training split, the last, or best "
         "on the validation samples themselves (optimistic); the paper states none"
     )
-    gqdaam_heads: Literal[8, 1] = Field(
+    gqdaam_heads: Literal[8, 1, "by_dataset"] = Field(
         description="D7: heads of the density attention inside GQDAAM. 8: as many as DAAMv1, so 8 where they "
-        "can share the layers; 1: as the released CIFAR-100 script alone has it"
+        "can share the layers; by_dataset: as released, 8, but 1 on CIFAR-100"
     )
     encoder_lora_targets: Literal["query_key", "query_value"] = Field(
         description="D8: projections of the encoder that encoder LoRA adapts"
@@ -123,8 +149,9 @@ class Protocol(Section):
         "Llama-2; WavLM's projector stays so in both"
     )
     short_clips: ShortClips = Field(
-        description="D10: a speech clip shorter than 5 s. masked: padding enters no mean (the paper does not "
-        "say); zero_padded: zeros up to 5 s enter the mean, and the waveform is not normalised"
+        description="D10, of the extraction: a speech clip shorter than 5 s. masked: padding enters no mean "
+        "(the paper does not say); zero_padded: zeros up to 5 s enter the mean, and the waveform is not "
+        "normalised"
     )
     encoder_lora_budget: Literal["as_others", "released"] = Field(
         description="D11: as_others: the experiment's epochs, batch size, learning rate, length; released: "
@@ -143,3 +170,8 @@ class Protocol(Section):
         if not isinstance(name, str) or name not in PROTOCOLS:
             raise ValueError(f"unknown protocol {name!r}, expected one of {', '.join(PROTOCOLS)}")
         return PROTOCOLS[name] | {"name": name} | data
+
+    def for_dataset(self, kind: str) -> Self:
+        """Return it with the values in force on a dataset kind, instead of such as stand for them (D7)."""
+        heads = _RELEASED_HEADS.get(kind, 8) if self.gqdaam_heads == BY_DATASET else self.gqdaam_heads
+        return self.model_copy(update={"gqdaam_heads": heads})

@@ -17,6 +17,8 @@ from daam_bench.config import (
     Study,
     SwitchStudy,
     TrainingConfig,
+    protocol_of,
+    training_of,
 )
 from daam_bench.errors import ConfigError, unknown_name
 from daam_bench.heads.presets import find_variant
@@ -30,7 +32,7 @@ class StudyJob:
 
     Attributes:
         name: what is changed; the folder below results/studies/<dataset>/<encoder>/.
-        protocol: the switches in force.
+        training, protocol: what is in force: the learning rate is the protocol's (D4), D10 that of the cache.
         pick: the layers that are trained on, chosen from the ordinary run of the variant; None for all.
     """
 
@@ -73,7 +75,7 @@ def study_jobs(config: Config, bases: Sequence[Base]) -> list[StudyJob]:
     for number, study in enumerate(config.studies):
         where = f"studies.{number}"
         for base in _bases_of(study, bases, where):
-            for job in _jobs_of(study, base, where):
+            for job in _jobs_of(config, study, base, where):
                 known = jobs.setdefault(job.place, job)
                 if known != job:
                     raise ConfigError(
@@ -96,7 +98,7 @@ def _pair(base: Base) -> tuple[str, str]:
     return base.experiment.dataset, base.experiment.encoder
 
 
-def _jobs_of(study: Study, base: Base, where: str) -> Iterator[StudyJob]:
+def _jobs_of(config: Config, study: Study, base: Base, where: str) -> Iterator[StudyJob]:
     seeds = tuple(base.experiment.seeds if study.seeds is None else study.seeds)
     if not set(seeds) <= set(base.experiment.seeds):
         raise ConfigError(
@@ -112,7 +114,9 @@ def _jobs_of(study: Study, base: Base, where: str) -> Iterator[StudyJob]:
     }[study.kind]
     for variant in _variants_of(study, base, where):
         for name, protocol, pick in changes(study, base, variant, where):  # type: ignore[operator]
-            yield StudyJob(*_pair(base), name, variant, seeds, base.training, protocol, pick)
+            settings = (config, base.experiment, protocol)
+            training, in_force = training_of(*settings), protocol_of(*settings)
+            yield StudyJob(*_pair(base), name, variant, seeds, training, in_force, pick)
 
 
 def _variants_of(study: Study, base: Base, where: str) -> list[str]:

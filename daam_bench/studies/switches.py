@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, get_args
 
-from daam_bench.config import PROTOCOLS, Protocol, TrainingConfig
+from daam_bench.config import BY_DATASET, PROTOCOLS, Protocol, TrainingConfig
 from daam_bench.heads.presets import VARIANTS
 
 PATIENCE = 10  # epochs of D5 without a better score before the learning rate falls
@@ -29,10 +29,11 @@ class Switch:
     needs: str
 
     def others(self, protocol: Protocol) -> list[Any]:
-        """Return the values other than the protocol's own, in the order of their declaration."""
+        """Return the values other than the own one of a protocol in force, in their declaration's order."""
         choices = get_args(Protocol.model_fields[self.field].annotation)
         known = choices or [PROTOCOLS[name][self.field] for name in PROTOCOLS]
-        return [value for value in dict.fromkeys(known) if value != getattr(protocol, self.field)]
+        left_out = (BY_DATASET, getattr(protocol, self.field))
+        return [value for value in dict.fromkeys(known) if value not in left_out]
 
 
 def _built_by(*functions: str) -> Callable[[str, TrainingConfig], bool]:

@@ -28,7 +28,7 @@ from daam_bench.training.replica import Replica
 from daam_bench.training.source import Buffer, Source
 
 _log = logging.getLogger(__name__)
-_Batch = tuple[int, Rows, Tensor | None]  # place of the replica, rows, and their values if not in the buffer
+_Placed = tuple[int, Rows, Tensor | None]  # place of the replica, and its batch
 
 
 def batch_replicas(replicas: Sequence[Replica], source: Source) -> "BatchedReplicas | None":
@@ -76,7 +76,7 @@ class BatchedReplicas:
         """
         rows = self._first.split.fitted[:2]
         buffer = next(iter(source.subset(rows)))
-        active: list[_Batch] = [(place, rows, None) for place in range(len(self._replicas))]
+        active: list[_Placed] = [(place, rows, None) for place in range(len(self._replicas))]
         labels = self._first.labels[torch.from_numpy(rows)].expand(len(active), -1)
         with torch.no_grad():
             self._losses(range(len(active)), self._values(active, buffer), labels)
@@ -106,7 +106,7 @@ class BatchedReplicas:
                 if parameter in optimizer.state:
                     own.state[parameter] = optimizer.state[parameter]
 
-    def _step(self, active: list[_Batch], buffer: Buffer) -> None:
+    def _step(self, active: list[_Placed], buffer: Buffer) -> None:
         """Give the parameters of some replicas their gradients, of as many at once as memory allows."""
         done = 0
         while done < len(active):
@@ -121,15 +121,18 @@ class BatchedReplicas:
                 continue
             done += len(some)
 
-    def _differentiate(self, active: list[_Batch], buffer: Buffer) -> None:
+    def _differentiate(self, active: list[_Placed], buffer: Buffer) -> None:
         places = [place for place, *_ in active]
         values = self._values(active, buffer)
         rows = torch.from_numpy(np.stack([rows for _, rows, _ in active]))
         labels = self._first.labels[rows]
         for replica in self._replicas:
             replica.model.train()
-        parameters, losses = self._losses(places, values, labels)
+        parameters, buffers, losses = self._losses(places, values, labels)
         torch.autograd.backward(losses.sum())
+        # Only now: a pass that ran out of memory is taken again, from the statistics that it began with.
+        for name, stack in self._buffers.items():
+            stack[self._among(places)] = buffers[name]
         gradients = {name: p.grad.unbind() for name, p in parameters.items() if p.grad is not None}
         for index, place in enumerate(places):
             replica = self._replicas[place]
@@ -146,10 +149,9 @@ class BatchedReplicas:
         places: Sequence[int],
         values: Float[Tensor, "replica batch layer feature"],
         labels: Int[Tensor, "replica batch"],
-    ) -> tuple[dict[str, Tensor], Float[Tensor, " replica"]]:
-        """Return the parameters that were used, as leaves, and the loss of each replica."""
-        which = slice(places[0], places[-1] + 1)
-        some = which if len(places) == places[-1] + 1 - places[0] else list(places)
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Float[Tensor, " replica"]]:
+        """Return the parameters that were used, as leaves, the buffers after it, each replica's loss."""
+        some = self._among(places)
         trained = dict(self._first.model.named_parameters())
         parameters = {
             name: stack[some].detach().requires_grad_(trained[name].requires_grad)
@@ -164,12 +166,15 @@ class BatchedReplicas:
         # Not every kernel of attention can be mapped, and over a few layers it is a small product.
         with autocast(values.device, training), sdpa_kernel(SDPBackend.MATH):
             losses: Tensor = vmap(loss)({**parameters, **buffers}, values, labels)
-        if torch.is_grad_enabled():
-            for name, stack in self._buffers.items():
-                stack[some] = buffers[name]
-        return parameters, losses
+        return parameters, buffers, losses
 
-    def _values(self, active: list[_Batch], buffer: Buffer) -> Tensor:
+    @staticmethod
+    def _among(places: Sequence[int]) -> slice | list[int]:
+        """Return ascending places as an index of stacks; of neighbours it gives a view."""
+        neighbours = len(places) == places[-1] + 1 - places[0]
+        return slice(places[0], places[-1] + 1) if neighbours else list(places)
+
+    def _values(self, active: list[_Placed], buffer: Buffer) -> Tensor:
         """Return [replica, batch, layer, feature]: read at once where all rows lie in the buffer."""
         replicas = [self._replicas[place] for place, *_ in active]
         if all(values is None for *_, values in active) and all(r.layers is None for r in replicas):

@@ -51,7 +51,10 @@ class Bench:
 
 
 def open_bench(path: Path, rule: FoldRule, shuffle_bytes: int) -> Bench:
-    """Open a cache: in memory if it takes no more than half of what is free, else to be streamed.
+    """Open a cache: in memory if it fits, else to be streamed in two parts of what is shuffled at once.
+
+    What fits is said by the variable DAAM_BENCH_MEMORY_GIB of the environment; by default, half of what is
+    free.
 
     Args:
         path: the store, its manifest, or the folder of one.
@@ -61,7 +64,7 @@ def open_bench(path: Path, rule: FoldRule, shuffle_bytes: int) -> Bench:
     Raises:
         CacheError: if the cache is not finished or damaged.
         DataError: if the folds cannot be dealt.
-        ConfigError: if the environment sets no number as memory.
+        ConfigError: if the environment sets no number as memory, or memory is too small to stream.
     """
     cache = open_cache(path)
     device = best_device()
@@ -95,10 +98,12 @@ def bench_of(cache: EmbeddingCache, rule: FoldRule, device: torch.device, source
 def _source_of(cache: EmbeddingCache, usable: Rows, shuffle_bytes: int, device: torch.device) -> Source:
     layout = cache.layout
     row_bytes = layout.layers * layout.features * np.dtype(layout.dtype).itemsize
-    values = layout.layers * layout.features * 4 * len(usable)
-    if values > _memory_bytes(device):
+    size, memory = row_bytes * len(usable), memory_bytes(device)
+    if size > memory:
+        _require_buffers(min(size, 2 * shuffle_bytes), memory_bytes(torch.device("cpu")))
         return StreamingSource(RowReader(cache), usable, row_bytes, shuffle_bytes, device)
-    resident = torch.empty(len(usable), layout.layers, layout.features, device=device)
+    dtype = torch.from_numpy(np.empty(0, layout.dtype)).dtype
+    resident = torch.empty(len(usable), layout.layers, layout.features, dtype=dtype, device=device)
     filled = 0
     for rows, block in cache.iter_chunks():
         kept = block[cache.lengths[rows] >= 0]
@@ -107,8 +112,24 @@ def _source_of(cache: EmbeddingCache, usable: Rows, shuffle_bytes: int, device: 
     return ResidentSource(resident, row_bytes, shuffle_bytes)
 
 
-def _memory_bytes(device: torch.device) -> int:
-    """Return how many bytes of values may be kept."""
+def _require_buffers(needed: int, memory: int) -> None:
+    """Check that a stream has room: for what is in use, and for as much that is read meanwhile."""
+    if needed > memory:
+        raise ConfigError(
+            "a cache that does not fit into memory is read in parts that do not either",
+            where=MEMORY,
+            expected=f"{needed / 2**30:.2f} GiB",
+            found=f"{memory / 2**30:.2f} GiB, by default half of what is free",
+            remedy="Free memory, or lower training.shuffle_mebibytes, which changes the order of samples.",
+        )
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Return how many bytes of values may be kept: as the environment says, or half of what is free.
+
+    Raises:
+        ConfigError: if the environment says no number.
+    """
     given = os.environ.get(MEMORY)
     if given is not None:
         try:

@@ -38,7 +38,8 @@ def save_checkpoint(stem: Path, key: str, replica: Replica) -> None:
         "best_rank": replica.best_rank,
         "learning_rates": [group["lr"] for group in replica.optimizer.param_groups],
         "plateau": None if replica.plateau is None else replica.plateau.state_dict(),
-        "seconds": [replica.wall_seconds, replica.cpu_seconds],
+        "seconds": [replica.wall_seconds, replica.cpu_seconds, replica.loading_seconds],
+        "joules": replica.energy_joules,
     }
     write_atomically(_facts_of(stem), json.dumps(facts).encode())
     for older in stem.parent.glob(f"{stem.name}.*.checkpoint"):
@@ -62,7 +63,8 @@ def load_checkpoint(stem: Path, key: str, replica: Replica) -> bool:
     replica.epochs = [EpochRecord.model_validate(record) for record in facts["epochs"]]
     replica.pending = None if facts["pending"] is None else tuple(facts["pending"])
     replica.best_epoch, replica.best_rank = facts["best_epoch"], facts["best_rank"]
-    replica.wall_seconds, replica.cpu_seconds = facts["seconds"]
+    replica.wall_seconds, replica.cpu_seconds, replica.loading_seconds = facts["seconds"]
+    replica.energy_joules = facts["joules"]
     for group, rate in zip(replica.optimizer.param_groups, facts["learning_rates"], strict=True):
         group["lr"] = rate
     if replica.plateau is not None:

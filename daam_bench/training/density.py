@@ -1,8 +1,9 @@
 """What the attention of trained replicas looks like, for the analysis."""
 
+import copy
 import io
-from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,43 +13,55 @@ from torch import Tensor
 
 from daam_bench.heads.model import Classifier, HasDensity
 from daam_bench.records import write_atomically
-from daam_bench.training.folds import Fold
+from daam_bench.training.folds import Fold, Rows
 from daam_bench.training.order import batches_of
 from daam_bench.training.prediction import evaluation_batch
 from daam_bench.training.replica import Replica
-from daam_bench.training.source import Source
+from daam_bench.training.source import Buffer
 
 
-@torch.inference_mode()
-def mean_densities(
-    replicas: Sequence[Replica], source: Source, folds: Sequence[Fold]
-) -> list[dict[str, Float[Tensor, "layer feature"]]]:
-    """Return each replica's DA averaged over samples, in evaluation mode, float32 (paper section 3.4).
+class MeanDensity:
+    """A replica's DA averaged over samples, in evaluation mode, float32 (paper section 3.4).
 
-    One pass serves all replicas. `density` is over the validation samples, as in the paper;
-    `training_density` over the training samples, for choices that must not see the others. A replica without
-    a density has neither.
+    Made when the last epoch is trained but perhaps not scored: both states that may then be selected, that
+    epoch's and the best one before it, are looked at in the pass that scores it.
+
+    Args:
+        replica: at the end of its training; its attention must have `density(x)`.
+        fold: `density` is over its validation samples, as in the paper; `training_density` over its training
+            samples, for choices that must not see the others.
     """
-    wanted = [
-        {"density": fold.validation, "training_density": fold.train}
-        if isinstance(replica.model.attention, HasDensity)
-        else {}
-        for replica, fold in zip(replicas, folds, strict=True)
-    ]
-    sums: list[dict[str, Tensor]] = [{} for _ in replicas]
-    rows = [part for parts in wanted for part in parts.values()]
-    for buffer in source.subset(np.unique(np.concatenate(rows))) if rows else ():
-        for replica, parts, total in zip(replicas, wanted, sums, strict=True):
-            attention = replica.model.eval().attention
-            for name, part in parts.items():
-                for some in batches_of(buffer.own(part), evaluation_batch(buffer)):
-                    assert isinstance(attention, HasDensity)  # others have no parts
-                    found = attention.density(buffer.take(some, replica.layers)).float().sum(dim=0)
-                    total[name] = total[name] + found if name in total else found
-    return [
-        {name: total / len(parts[name]) for name, total in maps.items()}
-        for maps, parts in zip(sums, wanted, strict=True)
-    ]
+
+    def __init__(self, replica: Replica, fold: Fold) -> None:
+        self._replica = replica
+        self._parts = {"density": fold.validation, "training_density": fold.train}
+        self._attentions = {} if replica.pending is None else {replica.pending[0]: replica.model.attention}
+        if replica.best_epoch:
+            best = copy.deepcopy(replica.model)
+            best.load_state_dict(replica.best_state)
+            self._attentions[replica.best_epoch] = best.attention
+        self._sums: dict[int, dict[str, Tensor]] = {epoch: {} for epoch in self._attentions}
+
+    @property
+    def rows(self) -> Rows:
+        """All rows that it needs, ascending."""
+        return np.unique(np.concatenate(list(self._parts.values())))
+
+    @torch.inference_mode()
+    def see(self, buffer: Buffer) -> None:
+        """Add the densities of the rows that a buffer holds."""
+        for name, part in self._parts.items():
+            for rows in batches_of(buffer.own(part), evaluation_batch(buffer)):
+                values = buffer.take(rows, self._replica.layers)
+                for epoch, attention in self._attentions.items():
+                    found = cast(HasDensity, attention.eval()).density(values).float().sum(dim=0)
+                    sums = self._sums[epoch]
+                    sums[name] = sums[name] + found if name in sums else found
+
+    def maps(self) -> dict[str, Float[Tensor, "layer feature"]]:
+        """Return the means of the selected epoch, by name."""
+        sums = self._sums[self._replica.best_epoch]
+        return {name: total / len(self._parts[name]) for name, total in sums.items()}
 
 
 def save_attention(model: Classifier, maps: dict[str, Tensor], stem: Path) -> None:

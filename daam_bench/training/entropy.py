@@ -8,16 +8,20 @@ the logarithm of the number of positions when all have the same.
 """
 
 import math
+from inspect import ismethod
+from typing import TypeGuard, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from daam_bench.errors import ConfigError
 from daam_bench.heads.density import SMALLEST_DIVISOR, MultiHeadDensityAdaptiveAttention
 from daam_bench.heads.grouped_query import GroupedQueryDensityAdaptiveAttention
 from daam_bench.heads.mixture import SMALLEST_SQUARED_SPREAD, MixtureOfDensities
 from daam_bench.heads.model import HasAttentionWeights, HasDensity
+from daam_bench.heads.presets import Variant
 from daam_bench.records import EntropyRecord
 from daam_bench.training.folds import Rows
 
@@ -47,7 +51,7 @@ def some_rows(rows: Rows) -> Rows:
 
 @torch.inference_mode()
 def measure_entropies(
-    attention: nn.Module, values: Float[Tensor, "sample layer feature"], batch_size: int
+    attention: nn.Module, values: Float[Tensor, "sample layer feature"], batch_size: int, has_density: bool
 ) -> list[EntropyRecord]:
     """Return the entropies of every head of a trained attention module, in evaluation mode.
 
@@ -56,6 +60,7 @@ def measure_entropies(
         values: validation samples, on the device of the module.
         batch_size: of training; a module whose samples attend to each other (D2) is given whole batches of
             it, or all samples if they are fewer.
+        has_density: whether its `density(x)` is one.
     """
     attention.eval()
     size, whole = _BATCH, len(values)
@@ -64,12 +69,62 @@ def measure_entropies(
         whole -= whole % size
     batches = [values[i : i + size] for i in range(0, whole, size)]
     found = _of_gaussians(attention)
-    if isinstance(attention, HasDensity):
-        found += _of_shares("density", [_density_shares(attention, x) for x in batches])
-    if isinstance(attention, HasAttentionWeights):
+    if has_density:
+        shares = [_density_shares(cast(HasDensity, attention), x) for x in batches]
+        found += _of_shares("density", shares)
+    if shows_weights(attention):
         weights = [attention.attention_weights(x).float().movedim(-3, 0) for x in batches]
         found += _of_shares("softmax", weights)
     return found
+
+
+def shows_weights(attention: nn.Module) -> TypeGuard[HasAttentionWeights]:
+    """Say whether a module has the method; a parameter or a part of that name is no such thing."""
+    return ismethod(getattr(attention, "attention_weights", None))
+
+
+@torch.inference_mode()
+def try_measures(entry: Variant, attention: nn.Module, layers: int, features: int) -> None:
+    """Ask a module, before it is trained, for all that it will be asked for afterwards.
+
+    Args:
+        entry: of the table; it says whether there is a density.
+        attention: the module, on any device.
+        layers, features: of the samples, of which it is given two of zeros.
+
+    Raises:
+        ConfigError: if its `density(x)` or `attention_weights(x)` fails, or gives another shape.
+    """
+    parameter = next(attention.parameters(), None)
+    x = torch.zeros(2, layers, features, device=None if parameter is None else parameter.device)
+    training = attention.training
+    attention.eval()
+    if entry.has_density:
+        density = _ask(entry, attention, "density", x)
+        _require(entry, "density(x)", density, density.shape == x.shape, f"{tuple(x.shape)}")
+    if shows_weights(attention):
+        weights = _ask(entry, attention, "attention_weights", x)
+        _require(entry, "attention_weights(x)", weights, weights.ndim == 4, "[any, head, query, key]")
+    attention.train(training)
+
+
+def _ask(entry: Variant, attention: nn.Module, name: str, x: Tensor) -> Tensor:
+    try:
+        found = getattr(attention, name)(x)
+    except Exception as error:
+        raise ConfigError(
+            f"{name}(x) fails ({type(error).__name__}: {error})",
+            where=entry.builder,
+            expected=f"{name}(x) of x [batch, layer, feature], which is measured after training",
+        ) from error
+    _require(entry, f"{name}(x)", found, isinstance(found, Tensor), "a tensor")
+    return cast(Tensor, found)
+
+
+def _require(entry: Variant, what: str, found: object, holds: bool, expected: str) -> None:
+    if not holds:
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise ConfigError(f"{what} has another shape", where=entry.builder, expected=expected, found=shape)
 
 
 def _of_gaussians(attention: nn.Module) -> list[EntropyRecord]:
@@ -96,7 +151,9 @@ def _of_gaussians(attention: nn.Module) -> list[EntropyRecord]:
 def _density_shares(attention: HasDensity, x: Tensor) -> Tensor:
     """Return the density of every head over its layers, [head, batch, feature, layer]; nan where it is 0."""
     inner = getattr(attention, "density_attention", attention)
-    slices = torch.unflatten(attention.density(x).float(), 1, (getattr(inner, "heads", 1), -1))
+    heads = getattr(inner, "heads", 1)  # of a user's own module it may be anything
+    heads = heads if isinstance(heads, int) and heads > 0 and x.shape[1] % heads == 0 else 1
+    slices = torch.unflatten(attention.density(x).float(), 1, (heads, -1))
     slices = slices.movedim(1, 0).transpose(-1, -2)
     return slices / slices.sum(-1, keepdim=True)
 

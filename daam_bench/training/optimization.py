@@ -46,10 +46,10 @@ def build_optimizer(
     fast = {id(p) for p in lora_b_parameters(model).values()} if lora_plus else set()
     trainable = [p for p in model.parameters() if p.requires_grad]
     slow = [p for p in trainable if id(p) not in fast]
-    groups: list[dict[str, Any]] = [{"params": slow, "lr": training.learning_rate}]
+    groups: list[dict[str, Any]] = [{"params": slow, "lr": training.rate}]
     if fast:
         ratio = training.lora_plus_ratio
-        extra = {"params": [p for p in trainable if id(p) in fast], "lr": training.learning_rate * ratio}
+        extra = {"params": [p for p in trainable if id(p) in fast], "lr": training.rate * ratio}
         groups.append(extra)
     return _optimizer_of(groups, protocol)
 

@@ -16,7 +16,6 @@ _EVALUATION_BATCH = 512
 _EVALUATION_VALUES = 2**24
 
 
-@torch.inference_mode()
 def predict(
     model: nn.Module,
     buffer: Buffer,
@@ -24,14 +23,17 @@ def predict(
     training: TrainingConfig,
     layers: Sequence[int] | None = None,
 ) -> Float[Tensor, "row class"]:
-    """Return the logits of rows of a buffer, float32, in evaluation mode.
+    """Return the logits of rows of a buffer, float32, in evaluation mode, in batches that fit into memory."""
+    parts = batches_of(rows, evaluation_batch(buffer))
+    return torch.cat([forward(model, buffer.take(part, layers), training) for part in parts])
 
-    A model whose samples attend to each other (D2) is given batches of the size that it was trained with.
-    """
-    model.eval()
-    size = training.batch_size if getattr(model, "mixes_samples", False) else evaluation_batch(buffer)
-    with autocast(buffer.device, training):
-        return torch.cat([model(buffer.take(part, layers)).float() for part in batches_of(rows, size)])
+
+@torch.inference_mode()
+def forward(model: nn.Module, values: Tensor, training: TrainingConfig) -> Float[Tensor, "row class"]:
+    """Return the logits of one batch, float32, in evaluation mode."""
+    with autocast(values.device, training):
+        logits: Tensor = model.eval()(values)
+    return logits.float()
 
 
 def evaluation_batch(buffer: Buffer) -> int:

@@ -15,12 +15,13 @@ from daam_bench.heads.convolution import convolution_pair
 from daam_bench.heads.decoder import ConvolutionalDecoder
 from daam_bench.heads.model import AttentionClassifier, Classifier
 from daam_bench.records import EpochRecord
+from daam_bench.training.batches import Batch, WholeBatches
 from daam_bench.training.folds import Rows
 from daam_bench.training.losses import loss_of
 from daam_bench.training.metrics import score
 from daam_bench.training.optimization import build_optimizer, build_schedule, selection_score, watched_score
-from daam_bench.training.order import batches_of, order_in_buffer
-from daam_bench.training.prediction import autocast, predict
+from daam_bench.training.order import order_in_buffer
+from daam_bench.training.prediction import autocast, forward, predict
 from daam_bench.training.source import Buffer
 
 
@@ -83,12 +84,13 @@ class Replica:
         self.best_state = _copied(model)
         self.best_predictions: Tensor = torch.empty(0, dtype=torch.int64)
         self.pending: tuple[int, float, float] | None = None  # epoch, learning rate, loss: not scored yet
-        self.wall_seconds, self.cpu_seconds = 0.0, 0.0
+        self.wall_seconds, self.cpu_seconds, self.loading_seconds = 0.0, 0.0, 0.0
+        self.energy_joules: float | None = 0.0  # None once it could not be read
         # Some modules draw noise: each replica has its own, whoever trains beside it.
         self.noise = torch.get_rng_state()
         self._seed = order_seed
         self._losses: list[tuple[Tensor, int]] = []
-        self._carry: tuple[Rows, Tensor] | None = None
+        self._batches = WholeBatches(training.batch_size, layers)
 
     def train_on(self, buffer: Buffer, epoch: int) -> None:
         """Take the optimiser's steps of all full batches up to the end of a buffer."""
@@ -96,24 +98,10 @@ class Replica:
             for rows, values in self.batches(buffer, epoch):
                 self._step(rows, buffer.take(rows, self.layers) if values is None else values)
 
-    def batches(self, buffer: Buffer, epoch: int) -> Iterator[tuple[Rows, Tensor | None]]:
-        """Yield the rows of each full batch up to the end of a buffer; what is left waits for the next one.
-
-        With them come their values where not all of them lie in the buffer.
-        """
+    def batches(self, buffer: Buffer, epoch: int) -> Iterator[Batch]:
+        """Yield each full batch up to the end of a buffer; what is left waits for the next one."""
         rows = order_in_buffer(buffer.own(self.split.fitted), self._seed, epoch, buffer.number)
-        carried = self._carry
-        taken = 0 if carried is None else len(carried[0])
-        size = self.training.batch_size
-        if taken and taken + len(rows) >= size:
-            first, rows = rows[: size - taken], rows[size - taken :]
-            yield self._joined(carried, first, buffer)
-            carried = None
-        full = len(rows) // size * size if carried is None else 0
-        for part in batches_of(rows[:full], size):
-            yield part, None
-        rest = rows[full:]
-        self._carry = self._joined(carried, rest, buffer) if len(rest) else carried
+        return self._batches.cut(rows, buffer)
 
     def note_loss(self, loss: Float[Tensor, ""], samples: int) -> None:
         """Remember the loss of a batch, for the mean of its epoch."""
@@ -127,16 +115,17 @@ class Replica:
     def end_training(self, epoch: int) -> None:
         """Take the step of the last batch of an epoch, which may be smaller."""
         with _Watch(self):
-            if self._carry is not None:
-                self._step(*self._carry)
+            if (rest := self._batches.rest()) is not None:
+                self._step(*rest)
             losses = torch.stack([loss for loss, _ in self._losses])
             samples = torch.tensor([count for _, count in self._losses], device=losses.device)
             loss = float((losses * samples).sum()) / len(self.split.fitted)
-        self._carry, self._losses = None, []
+        self._losses = []
         self.pending = (epoch, float(self.optimizer.param_groups[0]["lr"]), loss)
 
     def end_epoch(self, found: "Evaluation") -> None:
         """Record an epoch, keep it if it is the best one so far, and let the schedule see it."""
+        found.finish()
         validation, held_out = found.predictions()
         labels = self.labels.cpu().numpy()
         metric = self.training.metric
@@ -164,12 +153,6 @@ class Replica:
         self.model.load_state_dict(self.best_state)
         return Outcome(self.model, self.epochs, self.best_epoch, self.best_predictions)
 
-    def _joined(self, carried: tuple[Rows, Tensor] | None, rows: Rows, buffer: Buffer) -> tuple[Rows, Tensor]:
-        values = buffer.take(rows, self.layers)
-        if carried is None:
-            return rows, values
-        return np.concatenate([carried[0], rows]), torch.cat([carried[1], values])
-
     def _step(self, rows: Rows, values: Tensor) -> None:
         self.model.train()
         labels = self.labels[torch.from_numpy(rows)]
@@ -186,6 +169,9 @@ class Replica:
 class Evaluation:
     """What a replica's model says after an epoch; where reading is dear, one pass later than it trained.
 
+    Samples that attend to each other (D2) do so in the consecutive batches of their part, whatever buffers
+    they come in; buffers must then come in ascending order.
+
     Args:
         replica: which has just trained an epoch.
         later: keep a copy of the model, because training goes on before the values come by again.
@@ -196,9 +182,11 @@ class Evaluation:
         self.replica = replica
         self.epoch, self.learning_rate, self.train_loss = replica.pending
         self.model = copy.deepcopy(replica.model) if later else replica.model
-        split = replica.split
+        split, size = replica.split, replica.training.batch_size
         self._rows = [split.validation, np.empty(0, np.int64) if split.held_out is None else split.held_out]
         self._logits: list[list[Tensor]] = [[], []]
+        mixes = replica.model.mixes_samples
+        self._whole = [WholeBatches(size, replica.layers) for _ in self._rows] if mixes else None
 
     @property
     def rows(self) -> Rows:
@@ -207,12 +195,23 @@ class Evaluation:
 
     def see(self, buffer: Buffer) -> None:
         """Predict the rows that a buffer holds."""
+        training, layers = self.replica.training, self.replica.layers
         with _Watch(self.replica):
-            for rows, logits in zip(self._rows, self._logits, strict=True):
+            for part, rows in enumerate(self._rows):
                 own = buffer.own(rows)
-                if len(own):
-                    found = predict(self.model, buffer, own, self.replica.training, self.replica.layers)
-                    logits.append(torch.cat([torch.from_numpy(own)[:, None], found.cpu().double()], dim=1))
+                if self._whole is not None:
+                    for some, values in self._whole[part].cut(own, buffer):
+                        values = buffer.take(some, layers) if values is None else values
+                        self._note(part, some, forward(self.model, values, training))
+                elif len(own):
+                    self._note(part, own, predict(self.model, buffer, own, training, layers))
+
+    def finish(self) -> None:
+        """Predict the last batch of each part, which may be smaller."""
+        with _Watch(self.replica):
+            for part, whole in enumerate(self._whole or ()):
+                if (rest := whole.rest()) is not None:
+                    self._note(part, rest[0], forward(self.model, rest[1], self.replica.training))
 
     def predictions(self) -> tuple[Tensor, Tensor]:
         """Return predicted classes of the validation rows and of the held-out rows, both ascending by row."""
@@ -223,6 +222,10 @@ class Evaluation:
         """Return the mean loss on the validation rows."""
         labels = self.replica.labels.cpu()[torch.from_numpy(self._rows[0])]
         return float(loss_of(self._ordered(0).float(), labels, self.replica.training))
+
+    def _note(self, part: int, rows: Rows, logits: Tensor) -> None:
+        found = torch.cat([torch.from_numpy(rows)[:, None], logits.cpu().double()], dim=1)
+        self._logits[part].append(found)
 
     def _ordered(self, part: int) -> Tensor:
         if not self._logits[part]:

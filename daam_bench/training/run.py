@@ -10,17 +10,18 @@ from typing import Any
 import torch
 from filelock import FileLock
 from rich.progress import Progress
+from torch import Tensor
 
 from daam_bench.allocator import keep_freed_memory
 from daam_bench.fingerprint import source_fingerprint
 from daam_bench.heads.build import build_model
-from daam_bench.records import EntropyRecord, RunRecord, read_record, write_finished
+from daam_bench.records import RunRecord, read_record, write_finished
 from daam_bench.training.baselines import predict_best_single_layer, predict_majority
-from daam_bench.training.bench import Bench, open_bench
+from daam_bench.training.bench import Bench, memory_bytes, open_bench
 from daam_bench.training.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
-from daam_bench.training.cost import EnergyMeter, flops_per_sample
-from daam_bench.training.density import mean_densities, save_attention
-from daam_bench.training.entropy import measure_entropies, some_rows
+from daam_bench.training.cost import SharedCosts, begin_peak_memory, flops_per_sample
+from daam_bench.training.density import MeanDensity, save_attention
+from daam_bench.training.entropy import measure_entropies, some_rows, try_measures
 from daam_bench.training.folds import Fold
 from daam_bench.training.job import (
     Place,
@@ -34,11 +35,11 @@ from daam_bench.training.job import (
 from daam_bench.training.names import BASELINES
 from daam_bench.training.replica import Replica
 from daam_bench.training.spec import TrainingSpec
-from daam_bench.training.together import train_together
+from daam_bench.training.together import score_together, train_epochs
 
 _ROOMS = ("heads", "training")
-# Models, their best states, moments and copies of all replicas that train together.
-_MOST_PARAMETERS = 250_000_000
+# Of a replica's parameters: they, their gradients, two moments, the best state, and an epoch being scored.
+_COPIES = 6
 
 
 def run_job(
@@ -111,6 +112,7 @@ def layers_of(spec: TrainingSpec, fold: Fold) -> list[int] | None:
 
 
 def _score_baseline(spec: TrainingSpec, bench: Bench, place: Place, folder: Path) -> None:
+    begin_peak_memory(bench.device)
     wall, cpu = perf_counter(), process_time()
     if spec.variant == "majority":
         found = predict_majority(bench.labels, place[0])
@@ -120,35 +122,38 @@ def _score_baseline(spec: TrainingSpec, bench: Bench, place: Place, folder: Path
         found = predict_best_single_layer(layers, bench.labels, place[0], inner, spec.training.metric)
     facts: dict[str, Any] = {"wall_seconds": perf_counter() - wall, "cpu_seconds": process_time() - cpu}
     facts |= {"kind": "baseline", "note": found.note, "layers": layers_of(spec, place[0])}
+    facts |= {"protocol": spec.protocol.model_dump()}
     write_result(spec, bench, place, folder, _key(spec, bench, place), found.predictions, facts)
 
 
 def _train(spec: TrainingSpec, bench: Bench, places: list[Place], folder: Path, advance: Any) -> None:
     """Train some replicas together and write their records."""
-    meter, waited = EnergyMeter(bench.device), bench.source.waited
+    begin_peak_memory(bench.device)
     replicas = [_replica(spec, bench, place) for place in places]
     marks = [(folder / stem_of(place), _key(spec, bench, place)) for place in places]
     _resume(replicas, marks)
     advance(sum(replica.trained_epochs for replica in replicas))
+    costs = SharedCosts(replicas, bench.source, bench.device)
 
     def after_epoch() -> None:
+        costs.deal()
         for replica, mark in zip(replicas, marks, strict=True):
             save_checkpoint(*mark, replica)
         advance(len(replicas))
 
-    train_together(replicas, bench.source, after_epoch)
-    joules, waited = meter.joules(), bench.source.waited - waited
-    outcomes = [replica.outcome() for replica in replicas]
-    densities = mean_densities(replicas, bench.source, [place[0] for place in places])
-    wall = sum(replica.wall_seconds for replica in replicas)
-    for place, replica, outcome, maps, mark in zip(places, replicas, outcomes, densities, marks, strict=True):
-        save_attention(replica.model, maps, mark[0])
-        share = replica.wall_seconds / wall
-        facts = _facts(spec, bench, replica) | {
-            "layers": layers_of(spec, place[0]),
-            "loading_seconds": waited / len(replicas),
-            "energy_joules": None if joules is None else joules * share,
-        }
+    unscored = train_epochs(replicas, bench.source, after_epoch)
+    folds = [fold for fold, _ in places]
+    has_density = spec.entry().has_density
+    densities = [MeanDensity(*pair) for pair in zip(replicas, folds, strict=True)] if has_density else []
+    score_together(unscored, bench.source, densities)
+    costs.deal()
+    shown: dict[int, Tensor] = {}
+    for number, (place, replica, mark) in enumerate(zip(places, replicas, marks, strict=True)):
+        outcome = replica.outcome()
+        save_attention(replica.model, densities[number].maps() if has_density else {}, mark[0])
+        if place[0].index not in shown:  # seeds of a fold are shown the same samples
+            shown = {place[0].index: _some_values(bench, place[0], replica)}
+        facts = _facts(spec, replica, shown[place[0].index]) | {"layers": layers_of(spec, place[0])}
         write_result(spec, bench, place, folder, mark[1], outcome.predictions.numpy(), facts)
         remove_checkpoint(mark[0])
 
@@ -167,16 +172,19 @@ def _replica(spec: TrainingSpec, bench: Bench, place: Place) -> Replica:
         # Heads that cannot share these layers give way to the usual number.
         training = training.model_copy(update={"density_heads": None})
     entry = spec.entry()
+    count = bench.cache.layout.layers if layers is None else len(layers)
     torch.manual_seed(seed)
     model = build_model(
         entry,
-        bench.cache.layout.layers if layers is None else len(layers),
+        count,
         bench.cache.layout.features,
         len(bench.cache.class_names),
         spec.protocol,
         decoder_channels=training.decoder_channels,
         density_heads=training.density_heads,
     ).to(bench.device)
+    if entry.own:
+        try_measures(entry, model.attention, count, bench.cache.layout.features)
     return Replica(
         model,
         torch.from_numpy(bench.labels).to(bench.device),
@@ -189,11 +197,11 @@ def _replica(spec: TrainingSpec, bench: Bench, place: Place) -> Replica:
     )
 
 
-def _facts(spec: TrainingSpec, bench: Bench, replica: Replica) -> dict[str, Any]:
+def _facts(spec: TrainingSpec, replica: Replica, values: Tensor) -> dict[str, Any]:
+    """Return what a record says of a trained replica; `values` are some of its validation samples."""
     model = replica.model
     counts = model.parameter_counts()
-    first = next(iter(bench.source.subset(replica.split.fitted[:2])))
-    forward, training = flops_per_sample(model, first.take(replica.split.fitted[:2], replica.layers))
+    forward, training = flops_per_sample(model, values[:2])
     samples = len(replica.split.fitted) * len(replica.epochs)
     return {
         "kind": "attention",
@@ -204,21 +212,26 @@ def _facts(spec: TrainingSpec, bench: Bench, replica: Replica) -> dict[str, Any]
         "parameters_with_decoder": counts.with_decoder,
         "parameters_with_classifier": counts.with_classifier,
         "parameter_ranges": dict(_ranges(replica)),
-        "entropies": _entropies(bench, replica),
+        "entropies": measure_entropies(
+            model.attention, values, replica.training.batch_size, spec.entry().has_density
+        ),
         "protocol": spec.protocol.model_dump(),
         "training": replica.training.model_dump(),
         "wall_seconds": replica.wall_seconds,
         "cpu_seconds": replica.cpu_seconds,
+        "loading_seconds": replica.loading_seconds,
+        "energy_joules": replica.energy_joules,
         "samples_per_second": samples / replica.wall_seconds,
         "flops_forward": forward,
         "flops_training": training,
     }
 
 
-def _entropies(bench: Bench, replica: Replica) -> list[EntropyRecord]:
-    rows = some_rows(replica.split.validation)
+def _some_values(bench: Bench, fold: Fold, replica: Replica) -> Tensor:
+    """Return some validation samples as a replica sees them, [sample, layer, feature]."""
+    rows = some_rows(fold.validation)
     parts = [buffer.take(buffer.own(rows), replica.layers) for buffer in bench.source.subset(rows)]
-    return measure_entropies(replica.model.attention, torch.cat(parts), replica.training.batch_size)
+    return torch.cat(parts)
 
 
 def _ranges(replica: Replica) -> Iterator[tuple[str, tuple[float, float]]]:
@@ -230,6 +243,7 @@ def _ranges(replica: Replica) -> Iterator[tuple[str, tuple[float, float]]]:
 
 
 def _replicas_at_once(spec: TrainingSpec, bench: Bench) -> int:
-    replica = _replica(spec, bench, (bench.folds[0], spec.seeds[0]))
-    parameters = sum(parameter.numel() for parameter in replica.model.parameters())
-    return max(1, int(_MOST_PARAMETERS / parameters))
+    """Return how many replicas may be in memory together: as many as fit where values may lie."""
+    model = _replica(spec, bench, (bench.folds[0], spec.seeds[0])).model
+    size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    return max(1, memory_bytes(bench.device) // (_COPIES * size))

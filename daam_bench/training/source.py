@@ -44,22 +44,43 @@ class Buffer:
 
 
 @runtime_checkable
-class Source(Protocol):
+class Waits(Protocol):
+    """What training waits for.
+
+    Attributes:
+        waited: seconds that training waited for values.
+    """
+
+    waited: float
+
+
+@runtime_checkable
+class Source(Waits, Protocol):
     """What gives buffers.
 
     Attributes:
         in_memory: whether passes cost no reading.
-        waited: seconds that training waited for values.
     """
 
     in_memory: bool
-    waited: float
 
     def epoch(self, number: int) -> Iterator[Buffer]:
         """Yield the buffers of an epoch: every row once."""
 
     def subset(self, rows: Rows) -> Iterator[Buffer]:
         """Yield buffers that hold the given rows, ascending."""
+
+
+@runtime_checkable
+class Onlooker(Protocol):
+    """What looks at values as they come by."""
+
+    @property
+    def rows(self) -> Rows:
+        """Those that it needs, ascending."""
+
+    def see(self, buffer: Buffer) -> None:
+        """Look at the rows that a buffer holds."""
 
 
 class ResidentSource:
@@ -130,6 +151,6 @@ class StreamingSource:
                 yield Buffer(number, rows, values, self._device)
 
     def _values(self, rows: Rows) -> Tensor:
-        values = self._reader.read(self._usable[rows])
+        values = self._reader.read_once(self._usable[rows])
         self.bytes_read += values.nbytes
         return torch.from_numpy(values)

@@ -10,7 +10,7 @@ from daam_bench.config import Protocol, TrainingConfig
 from daam_bench.heads.model import AttentionClassifier
 from daam_bench.training.batched import batch_replicas
 from daam_bench.training.replica import Evaluation, Outcome, Replica, Split
-from daam_bench.training.source import ResidentSource, Source
+from daam_bench.training.source import Onlooker, ResidentSource, Source
 
 
 def train_together(
@@ -19,11 +19,23 @@ def train_together(
     after_epoch: Callable[[], None] = lambda: None,
     at_once: bool | None = None,
 ) -> None:
-    """Train replicas to their last epoch, each as if it were alone.
+    """Train replicas to their last epoch and score it; arguments as of `train_epochs`."""
+    score_together(train_epochs(replicas, source, after_epoch, at_once), source)
+
+
+def train_epochs(
+    replicas: Sequence[Replica],
+    source: Source,
+    after_epoch: Callable[[], None] = lambda: None,
+    at_once: bool | None = None,
+) -> list[Evaluation]:
+    """Train replicas to their last epoch, each as if it were alone; return what is left to be scored.
 
     A source that is read from a disk is read once an epoch: an epoch is scored while the next one trains, by
-    a copy of its models, and the last one in a pass over what it needs. A schedule that follows the scores
-    (D5) cannot wait, so each of its epochs has such a pass.
+    a copy of its models, and the last one in the pass that the caller makes (`score_together`). Two kinds of
+    replica cannot wait, so each of their epochs has a second pass over the rows that score it: those whose
+    schedule follows the scores (D5), and those whose samples attend to each other (D2), which must come in
+    their order.
 
     Args:
         replicas: of equal numbers of epochs and one protocol; some may be ahead of others.
@@ -36,7 +48,8 @@ def train_together(
         at_once = len(replicas) > 1 and replicas[0].labels.device.type != "cpu"
     batched = batch_replicas(replicas, source) if at_once else None
     first = min(replica.trained_epochs for replica in replicas) + 1
-    later = not source.in_memory and replicas[0].plateau is None
+    waits = replicas[0].plateau is None and not replicas[0].model.mixes_samples
+    later = waits and not source.in_memory
     waiting = _evaluations(replicas, later)
     for epoch in range(first, replicas[0].training.epochs + 1):
         # A job may have been killed while some had saved this epoch and others had not.
@@ -54,9 +67,22 @@ def train_together(
             replica.end_training(epoch)
         waiting = _evaluations(replicas, later)
         if not later:
-            waiting = _see_all(waiting, source)
+            score_together(waiting, source)
+            waiting = []
         after_epoch()
-    _see_all(waiting, source)
+    return waiting
+
+
+def score_together(
+    evaluations: Sequence[Evaluation], source: Source, beside: Sequence[Onlooker] = ()
+) -> None:
+    """Score epochs in one pass over what is needed, in ascending order; others may look on."""
+    onlookers: list[Onlooker] = [*evaluations, *beside]
+    if onlookers:
+        for buffer in source.subset(np.unique(np.concatenate([one.rows for one in onlookers]))):
+            for one in onlookers:
+                one.see(buffer)
+        _close(evaluations)
 
 
 def _evaluations(replicas: Sequence[Replica], later: bool) -> list[Evaluation]:
@@ -78,17 +104,6 @@ def train_replica(
     row_bytes = embeddings[0].numel() * embeddings.element_size()
     train_together([replica], ResidentSource(embeddings, row_bytes, training.shuffle_bytes))
     return replica.outcome()
-
-
-def _see_all(evaluations: Sequence[Evaluation], source: Source) -> list[Evaluation]:
-    """Score in a pass over what is needed; none is left waiting."""
-    if evaluations:
-        wanted = np.unique(np.concatenate([evaluation.rows for evaluation in evaluations]))
-        for buffer in source.subset(wanted):
-            for evaluation in evaluations:
-                evaluation.see(buffer)
-        _close(evaluations)
-    return []
 
 
 def _close(evaluations: Sequence[Evaluation]) -> None:

@@ -49,7 +49,7 @@ def build_tuning_optimizer(
     optimizer: torch.optim.Optimizer = create_loraplus_optimizer(
         model,  # type: ignore[arg-type]
         OPTIMIZERS[protocol.optimizer],
-        lr=training.learning_rate,
+        lr=training.rate,
         loraplus_lr_ratio=training.lora_plus_ratio,
         loraplus_weight_decay=protocol.weight_decay,
         fused=True,

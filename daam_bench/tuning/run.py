@@ -18,7 +18,7 @@ from daam_bench.fingerprint import source_fingerprint
 from daam_bench.records import RunRecord, read_record, write_atomically, write_finished
 from daam_bench.training.bench import Bench, bench_of, best_device, usable_rows
 from daam_bench.training.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
-from daam_bench.training.cost import EnergyMeter
+from daam_bench.training.cost import SharedCosts, begin_peak_memory
 from daam_bench.training.job import Place, places_of, stem_of, unfinished, write_result
 from daam_bench.training.together import train_together
 from daam_bench.tuning.cost import flops_of_row, median_row
@@ -96,24 +96,23 @@ def _tune(session: Session, place: Place, folder: Path, advance: Callable[[int],
     """Tune one replica from its start, or from its checkpoint, and write its record."""
     bench, stem = session.bench, folder / stem_of(place)
     key = _key(session.spec, bench, place)
-    meter, waited = EnergyMeter(bench.device), session.reader.waited
+    begin_peak_memory(bench.device)
     replica = session.replica(place)
     load_checkpoint(stem, key, replica)
+    costs = SharedCosts([replica], session.reader, bench.device)
     logging.info("%s: from epoch %d; %s", stem.name, replica.trained_epochs + 1, session.proof)
     advance(replica.trained_epochs)
 
     def after_epoch() -> None:
+        costs.deal()
         save_checkpoint(stem, key, replica)
         advance(1)
 
     train_together([replica], bench.source, after_epoch)
-    joules = meter.joules()
+    costs.deal()
     outcome = replica.outcome()
     _save(session, replica, stem.with_suffix(".safetensors"))
-    facts = _facts(session, replica) | {
-        "loading_seconds": session.reader.waited - waited,
-        "energy_joules": joules,
-    }
+    facts = _facts(session, replica)
     write_result(session.spec, bench, place, folder, key, outcome.predictions.numpy(), facts)
     remove_checkpoint(stem)
 
@@ -144,6 +143,8 @@ def _facts(session: Session, replica: TunedReplica) -> dict[str, Any]:
         "training": used | {"alpha": spec.tuning.alpha, "rank": spec.entry().rank},
         "wall_seconds": replica.wall_seconds,
         "cpu_seconds": replica.cpu_seconds,
+        "loading_seconds": replica.loading_seconds,
+        "energy_joules": replica.energy_joules,
         "samples_per_second": samples / replica.wall_seconds,
         "flops_forward": forward,
         "flops_training": training,

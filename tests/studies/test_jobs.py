@@ -9,6 +9,7 @@ from daam_bench.config import Protocol, parse_config
 from daam_bench.config.merge import load_merged
 from daam_bench.errors import ConfigError
 from daam_bench.plan import make_plan
+from daam_bench.specs import extraction_spec, study_spec, training_spec, tuning_spec
 from daam_bench.studies.names import Pick, StudyName
 from daam_bench.studies.switches import SWITCHES
 
@@ -46,7 +47,7 @@ def test_protocols_are_every_variant_under_the_others_than_the_configured_one():
     assert names_of(jobs) == ["protocol-paper", "protocol-released"]
     assert len(jobs) == 2 * len(VARIANTS)
     released = next(job for job in jobs if str(job.name) == "protocol-released")
-    assert released.protocol == Protocol.model_validate("released")
+    assert released.protocol == Protocol.model_validate("released").for_dataset("vader")
     assert released.seeds == (3, 5)
 
 
@@ -122,6 +123,65 @@ def test_a_study_for_every_experiment_takes_the_variants_that_there_are():
 def test_the_same_runs_with_other_seeds_are_refused():
     with pytest.raises(ConfigError, match="other seeds"):
         studies_of({"kind": "protocols"}, {"kind": "protocols", "seeds": [3]})
+
+
+SPEECH = {
+    "datasets": {"voices": {"kind": "asterisk", "path": "resources/asterisk-prompts"}},
+    "encoders": {"whisper": {"modality": "speech", "model": "resources/whisper-tiny-en"}},
+    "experiments": [
+        {
+            "dataset": "voices",
+            "encoder": "whisper",
+            "variants": ["gqdaam"],
+            "encoder_variants": ["encoder_lora_r4"],
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("clips", ["masked", "zero_padded"])
+def test_a_study_has_the_clips_of_the_cache_that_it_trains_on(clips):
+    data = SPEECH | {"protocol": {"short_clips": clips}, "studies": [{"kind": "protocols"}]}
+    config = parse_config(data)
+    plan = make_plan(config)
+    cached = extraction_spec(config, plan, "voices", "whisper")["short_clips"]
+    ordinary = [training_spec(config, plan, "voices", "whisper", v) for v in ("gqdaam", "majority")]
+    ordinary.append(tuning_spec(config, plan, "voices", "whisper", "encoder_lora_r4"))
+    derived = [study_spec(config, plan, job) for job in plan.studies]
+    assert len(derived) == 4
+    assert {spec["protocol"]["short_clips"] for spec in [*ordinary, *derived]} == {cached} == {clips}
+
+
+def test_text_has_no_clips_and_trains_nothing_again_for_their_sake():
+    study = {"kind": "protocols"}
+    masked, padded = (studies_of(study, protocol={"short_clips": c}) for c in ("masked", "zero_padded"))
+    assert masked == padded
+
+
+def test_a_study_learns_at_the_rate_of_its_own_protocol():
+    """D4 and D7 on CIFAR-100: what the released script alone has."""
+    vision = {"modality": "vision", "model": "x/beit-large", "revision": "0" * 40}
+    data = {
+        "datasets": {"cifar": {"kind": "cifar100", "path": "x/cifar", "revision": "0" * 40}},
+        "encoders": {"beit": vision},
+        "experiments": [{"dataset": "cifar", "encoder": "beit", "variants": ["gqdaam"]}],
+        "protocol": "paper",
+        "studies": [{"kind": "protocols"}, {"kind": "switches", "switches": ["gqdaam_heads", "select"]}],
+    }
+    config = parse_config(data)
+    plan = make_plan(config)
+    found = {str(job.name): study_spec(config, plan, job) for job in plan.studies}
+    seen = {n: (s["training"]["learning_rate"], s["protocol"]["gqdaam_heads"]) for n, s in found.items()}
+    assert seen == {
+        "protocol-corrected": (1e-4, 8),
+        "protocol-released": (1e-5, 1),
+        "switch-gqdaam_heads-1": (1e-4, 1),
+        "switch-select-inner": (1e-4, 8),
+        "switch-select-best_validation": (1e-4, 8),
+    }
+    fixed = parse_config(data | {"training": {"learning_rate": 3e-3}})
+    rates = {study_spec(fixed, plan, job)["training"]["learning_rate"] for job in make_plan(fixed).studies}
+    assert rates == {3e-3}
 
 
 def test_the_overlay_measures_every_switch():

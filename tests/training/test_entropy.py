@@ -48,7 +48,7 @@ def test_shares_have_entropies_from_zero_to_the_logarithm_of_their_number():
 def test_the_gaussian_of_a_density_head_has_the_variance_of_its_exponent(exponent, variance):
     attention = MultiHeadDensityAdaptiveAttention(LAYERS, FEATURES, 2, exponent)
     attention.scaled_variance.data[0] = 3.0
-    first, second = of_kind(measure_entropies(attention, embeddings(), 8), "gaussian")
+    first, second = of_kind(measure_entropies(attention, embeddings(), 8, has_density=True), "gaussian")
     assert first.mean == pytest.approx(stats.norm(0, variance**0.5).entropy())
     assert second.mean == pytest.approx(stats.norm(0, (2.0 if exponent == "2c" else 4.0) ** 0.5).entropy())
     assert first.maximum is None
@@ -58,7 +58,7 @@ def test_a_negative_variance_is_no_gaussian():
     attention = MultiHeadDensityAdaptiveAttention(LAYERS, FEATURES, 2, sign="free")
     attention.scaled_variance.data[0] = -1.0
     attention.scaled_variance.data[1, 0] = -1.0
-    (only,) = of_kind(measure_entropies(attention, embeddings(), 8), "gaussian")
+    (only,) = of_kind(measure_entropies(attention, embeddings(), 8, has_density=True), "gaussian")
     assert only.head == 1
     assert only.mean == pytest.approx(stats.norm(0, 2**0.5).entropy())
 
@@ -66,7 +66,7 @@ def test_a_negative_variance_is_no_gaussian():
 def test_a_mixture_multiplies_its_gaussians():
     attention = MixtureOfDensities(LAYERS, FEATURES, heads=3, gaussians=4)
     attention.spread.data[:] = 2.0
-    found = of_kind(measure_entropies(attention, embeddings(), 8), "gaussian")
+    found = of_kind(measure_entropies(attention, embeddings(), 8, has_density=True), "gaussian")
     assert [r.mean for r in found] == pytest.approx([stats.norm(0, 1).entropy()] * 3)
 
 
@@ -74,7 +74,7 @@ def test_a_flat_density_is_broad_and_a_narrow_one_focused():
     attention = MultiHeadDensityAdaptiveAttention(LAYERS, FEATURES, 2)
     attention.scaled_variance.data[0] = 1e9
     attention.scaled_variance.data[1] = 1e-4
-    flat, narrow = of_kind(measure_entropies(attention, embeddings(), 8), "density")
+    flat, narrow = of_kind(measure_entropies(attention, embeddings(), 8, has_density=True), "density")
     assert flat.maximum == pytest.approx(math.log(3))
     assert flat.low == pytest.approx(math.log(3))
     assert narrow.mean < 0.1
@@ -85,7 +85,7 @@ def test_a_flat_density_is_broad_and_a_narrow_one_focused():
 def test_every_variant_says_how_broadly_it_attends(variant, protocol):
     torch.manual_seed(0)
     model = build_model(variant, LAYERS, FEATURES, 3, Protocol.model_validate(protocol), decoder_channels=2)
-    found = measure_entropies(model.attention, embeddings(), 8)
+    found = measure_entropies(model.attention, embeddings(), 8, VARIANTS[variant].has_density)
     kinds = {record.kind for record in found}
     assert kinds == KINDS.get(variant, kinds)
     assert kinds
@@ -100,7 +100,7 @@ def test_every_variant_says_how_broadly_it_attends(variant, protocol):
 def test_samples_that_attend_to_each_other_do_so_in_whole_batches(samples, size, positions):
     protocol = Protocol.model_validate("released")
     attention = build_model("mha", LAYERS, FEATURES, 3, protocol, decoder_channels=2).attention
-    found = measure_entropies(attention, embeddings(samples), size)
+    found = measure_entropies(attention, embeddings(samples), size, has_density=False)
     assert {record.maximum for record in found} == {math.log(positions)}
 
 
@@ -126,4 +126,4 @@ def test_many_validation_samples_are_thinned_evenly():
 
 
 def test_a_module_that_shows_nothing_has_no_entropy():
-    assert measure_entropies(nn.Identity(), embeddings(), 8) == []
+    assert measure_entropies(nn.Identity(), embeddings(), 8, has_density=False) == []

@@ -15,7 +15,7 @@ from daam_bench.records import EpochRecord
 from daam_bench.training.losses import focal_loss
 from daam_bench.training.optimization import build_optimizer, build_schedule, selection_score, watched_score
 from daam_bench.training.prediction import predict
-from daam_bench.training.replica import Split
+from daam_bench.training.replica import Evaluation, Replica, Split
 from daam_bench.training.source import Buffer
 from daam_bench.training.together import train_replica
 
@@ -113,12 +113,22 @@ def test_d2_holds_in_validation_with_the_batches_of_training() -> None:
     model = build_model(
         "mha", LAYERS, FEATURES, CLASSES, protocol(attention_axis="batch"), decoder_channels=5
     )
-    x, rows = sample(7, LAYERS, FEATURES), np.arange(7)
+    x, labels = sample(7, LAYERS, FEATURES), torch.arange(7) % CLASSES
     training = TrainingConfig(batch_size=3, precision="float32")
-    found = predict(model, resident(x), rows, training)
-    expected = torch.cat([model(part) for part in x.split(3)])
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    assert (found - model(x)).abs().max() > 1e-4
+    replica = Replica(
+        model, labels, Split(np.arange(2), None, np.arange(7)), training, protocol(select="last"), (0, 0)
+    )
+    replica.pending = (1, 1e-4, 0.0)
+    found = Evaluation(replica, later=False)
+    found.see(resident(x))
+    replica.end_epoch(found)
+    with torch.no_grad():
+        expected = torch.cat([model(part) for part in x.split(3)])
+        at_once = cross_entropy(model(x), labels)
+    loss = replica.epochs[0].validation_loss
+    assert loss == pytest.approx(float(cross_entropy(expected, labels)), rel=1e-4)
+    assert abs(float(at_once) - loss) > 1e-5
+    assert torch.equal(replica.best_predictions, expected.argmax(dim=1))
 
 
 def test_d2_over_layers_validation_does_not_depend_on_the_batch_size() -> None:
@@ -234,7 +244,7 @@ def test_d7_one_head_takes_its_statistics_over_all_layers() -> None:
 @pytest.mark.parametrize(
     ("switch", "values"),
     {
-        "gqdaam_heads": (8, 8, 8),
+        "gqdaam_heads": (8, 8, "by_dataset"),
         "encoder_lora_targets": ("query_key", "query_key", "query_value"),
         "encoder_lora_scale": ("alpha_over_r", "alpha_over_r", "alpha"),
         "encoder_lora_classifier": ("trained", "trained", "as_released"),

@@ -40,7 +40,7 @@ class Array(RowReader):
     def __init__(self, values):
         self.values = values
 
-    def read(self, rows):
+    def read_once(self, rows):
         return self.values[rows].numpy()
 
 
@@ -96,6 +96,17 @@ def test_a_replica_in_company_equals_one_alone_bit_for_bit(variant):
     together, _ = train("streaming", *(replica(variant, *place) for place in places))
     for place, found in zip(places, together, strict=True):
         (alone,), _ = train("resident", replica(variant, *place))
+        assert_equal(found, alone)
+
+
+@pytest.mark.parametrize("select", ["inner", "best_validation"])
+def test_samples_that_attend_to_each_other_do_so_in_the_same_batches_wherever_values_lie(select):
+    """D2: neither memory nor company may decide who is in a batch of validation."""
+    switches = {"attention_axis": "batch", "select": select}
+    places = [(0, 0), (0, 3), (7, 0)]
+    together, _ = train("streaming", *(replica("mha", *place, **switches) for place in places))
+    for place, found in zip(places, together, strict=True):
+        (alone,), _ = train("resident", replica("mha", *place, **switches))
         assert_equal(found, alone)
 
 
@@ -179,8 +190,13 @@ def test_fewer_replicas_step_at_once_where_memory_ends(monkeypatch, caplog):
     assert max(sizes[1:]) == 2
     assert "2 replicas at once" in caplog.text
     for seed, found in enumerate(made):
-        (alone,), _ = train("resident", replica("mha_bn", seed, epochs=2))
+        alone = replica("mha_bn", seed, epochs=2)
+        train_together([alone], source("resident"))
         assert found.epochs[1].train_loss == pytest.approx(alone.epochs[1].train_loss, rel=1e-5)
+        # Batches that were taken again count once in the statistics of batch normalisation.
+        for name, value in alone.model.named_buffers():
+            mine = dict(found.model.named_buffers())[name]
+            torch.testing.assert_close(mine, value, rtol=1e-4, atol=1e-6)
 
 
 def test_replicas_that_draw_noise_train_one_after_another(caplog):

@@ -91,21 +91,20 @@ def tuning_spec(wildcards):
     return json.dumps(specs.tuning_spec(CONFIG, PLAN, *place))
 
 
-def derived(ordinary, wildcards, variant):
-    """Return an ordinary job under the protocol and seeds of a derived one, as JSON."""
-    job = STUDIES[f"{wildcards.dataset}/{wildcards.encoder}/{wildcards.study}/{variant}"]
-    changes = {"protocol": job.protocol.model_dump(mode="json"), "seeds": list(job.seeds)}
-    return json.dumps(json.loads(ordinary) | changes)
-
-
 def study_spec(wildcards):
     """Return a derived training job as JSON."""
-    return derived(training_spec(wildcards), wildcards, wildcards.variant)
+    return derived(wildcards, wildcards.variant)
 
 
 def tuning_study_spec(wildcards):
     """Return a derived job of encoder LoRA as JSON."""
-    return derived(tuning_spec(wildcards), wildcards, wildcards.encoder_variant)
+    return derived(wildcards, wildcards.encoder_variant)
+
+
+def derived(wildcards, variant):
+    """Return a derived job of a variant as JSON."""
+    job = STUDIES[f"{wildcards.dataset}/{wildcards.encoder}/{wildcards.study}/{variant}"]
+    return json.dumps(specs.study_spec(CONFIG, PLAN, job))
 
 
 def choice_spec(wildcards):

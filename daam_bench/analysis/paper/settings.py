@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from pathlib import PurePosixPath
 
 from daam_bench.adapters.presets import KIND
-from daam_bench.config import PROTOCOLS
+from daam_bench.config import PROTOCOLS, Protocol, published_rate
 from daam_bench.records import RunRecord
 
 DECODER_CHANNELS = 512
@@ -49,6 +49,12 @@ class Setting:
         )
 
 
+def _rates(kind: str, model: str) -> float | tuple[float, ...]:
+    """Return the published learning rate (D4); two where the paper and its scripts have different ones."""
+    rates = tuple(dict.fromkeys(published_rate(name, kind, model) for name in ("paper", "released")))
+    return rates if len(rates) > 1 else rates[0]
+
+
 SETTINGS = (
     Setting(
         dataset="iemocap",
@@ -58,7 +64,7 @@ SETTINGS = (
         shape=(24, 1024),
         samples=None,
         units="folds",
-        training={"batch_size": 8, "learning_rate": 1e-4, "loss": "focal"},
+        training={"batch_size": 8, "learning_rate": _rates("iemocap", "wavlm-large"), "loss": "focal"},
         released_tuning={"batch_size": 1},
     ),
     Setting(
@@ -69,7 +75,11 @@ SETTINGS = (
         shape=(40, 5120),
         samples=127_600,
         units="seeds",
-        training={"batch_size": 32, "learning_rate": 5e-5, "loss": "cross_entropy"},
+        training={
+            "batch_size": 32,
+            "learning_rate": _rates("ag_news", "llama-2-13b"),
+            "loss": "cross_entropy",
+        },
         released_tuning={"epochs": 1, "batch_size": 4, "learning_rate": 1e-6},
     ),
     Setting(
@@ -80,8 +90,11 @@ SETTINGS = (
         shape=(24, 1024),
         samples=60_000,
         units="seeds",
-        # The released script has 1e-5 where the text has 1e-4 (D4).
-        training={"batch_size": 32, "learning_rate": (1e-4, 1e-5), "loss": "cross_entropy"},
+        training={
+            "batch_size": 32,
+            "learning_rate": _rates("cifar100", "beit-large"),
+            "loss": "cross_entropy",
+        },
         released_tuning={"batch_size": 16},
     ),
 )
@@ -113,9 +126,9 @@ def _of_protocol(record: RunRecord) -> list[str]:
     name = record.protocol.get("name")
     if name not in ("paper", "released"):
         return [f"protocol {name}"]
-    published = PROTOCOLS[name]
+    in_force = Protocol.model_validate(name).for_dataset(record.dataset_kind).model_dump()
     return [
-        f"{switch.replace('_', ' ')} {record.protocol[switch]} instead of {value}"
-        for switch, value in published.items()
-        if switch in record.protocol and record.protocol[switch] != value
+        f"{switch.replace('_', ' ')} {record.protocol[switch]} instead of {in_force[switch]}"
+        for switch, value in PROTOCOLS[name].items()
+        if switch in record.protocol and record.protocol[switch] not in (value, in_force[switch])
     ]

@@ -1,0 +1,56 @@
+"""Floating point operations, against counts by hand."""
+
+import pytest
+import torch
+
+from daam_bench.config import Protocol
+from daam_bench.heads import build_model
+from daam_bench.heads.convolution import unfolded_pair
+from daam_bench.training.cost import flops_per_sample
+
+LAYERS, FEATURES, CLASSES, CHANNELS = 6, 24, 3, 5
+POSITIONS, TAPS = FEATURES, 9
+CONVOLUTIONS = 2 * (2 * POSITIONS * TAPS * LAYERS * CHANNELS)
+CLASSIFIER = 2 * LAYERS * FEATURES * CLASSES
+PROJECTIONS = 2 * LAYERS * FEATURES * 4 * FEATURES  # query, key, value, output
+ATTENTION = 2 * 2 * LAYERS * LAYERS * FEATURES  # every query with every key, then with every value
+
+
+def count(variant):
+    model = build_model(
+        variant,
+        LAYERS,
+        FEATURES,
+        CLASSES,
+        Protocol.model_validate("corrected"),
+        decoder_channels=CHANNELS,
+    )
+    return model, flops_per_sample(model, torch.randn(2, LAYERS, FEATURES))
+
+
+def test_a_linear_layer():
+    _, (forward, training) = count("softmax_sum")
+    # The weights of the layers have no matrix product.
+    assert forward == 2 * FEATURES * CLASSES
+    # Gradients of the weights, and of the input, which the layer weights need.
+    assert training == 3 * forward
+
+
+def test_convolutions():
+    _, (forward, training) = count("daam_v1")
+    assert forward == CONVOLUTIONS + CLASSIFIER
+    assert training == 3 * forward
+
+
+def test_attention_written_out():
+    _, (forward, training) = count("mha")
+    assert forward == PROJECTIONS + ATTENTION + CONVOLUTIONS + CLASSIFIER
+    # The samples need no gradient: one product less a projection of query, key and value.
+    assert training == 3 * forward - PROJECTIONS * 3 // 4
+
+
+@pytest.mark.parametrize("variant", ["daam_v1", "mha"])
+def test_the_way_of_computing_does_not_matter(variant):
+    model, plain = count(variant)
+    model.decoder.training_pair = unfolded_pair
+    assert flops_per_sample(model, torch.randn(2, LAYERS, FEATURES)) == plain
