@@ -17,7 +17,8 @@ import pandas as pd
 from filelock import FileLock
 from rich.progress import Progress
 
-from daam_bench.cache.extraction import ExtractionSpec, compute_part, sum_measurements, write_part
+from daam_bench.cache.extraction import ExtractionSpec, compute_part, write_part
+from daam_bench.cache.rates import sum_measurements
 from daam_bench.errors import CacheError, DaamBenchError, DataError, EncoderError
 
 if TYPE_CHECKING:
