@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,19 +63,34 @@ def extract_part(
         CacheError: if the store cannot be written.
         DataError: if a sample cannot be used and the configuration says to stop.
     """
-    write_part(output, compute_part(spec, samples, output.parent.parent, part, progress))
+    write_part(output, compute_part(open_job(spec, samples), output.parent.parent, part, progress))
 
 
-def compute_part(
-    spec: ExtractionSpec, samples: pd.DataFrame, folder: Path, part: tuple[int, int], progress: Progress
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Job:
+    """What all parts of an extraction share: the opened encoder, the samples and what follows from them."""
+
+    spec: ExtractionSpec
+    samples: pd.DataFrame
+    encoder: Encoder
+    layout: CacheLayout
+    identity: CacheIdentity
+
+
+def open_job(spec: ExtractionSpec, samples: pd.DataFrame) -> Job:
+    """Open the encoder and describe the cache; errors are those of `extract_part`."""
+    encoder = load_encoder(spec.encoder_name, spec.encoder, spec.short_clips)
+    return Job(spec, samples, encoder, *describe(spec, encoder, samples))
+
+
+def compute_part(job: Job, folder: Path, part: tuple[int, int], progress: Progress) -> dict[str, Any]:
     """Fill one part of the cache whose manifest goes to a folder; return store, part and measurements.
 
     Arguments and errors are those of `extract_part`.
     """
-    encoder = load_encoder(spec.encoder_name, spec.encoder, spec.short_clips)
-    layout, identity = describe(spec, encoder, samples)
-    with CacheWriter(_folder_of_store(spec, folder), spec.cache.format, layout, identity, part) as writer:
+    spec, encoder, samples = job.spec, job.encoder, job.samples
+    place = _folder_of_store(spec, folder)
+    with CacheWriter(place, spec.cache.format, job.layout, job.identity, part) as writer:
         journal = journal_of(folder / _PARTS, writer.path.name, part)
         measured = fill(writer, encoder, samples, spec, progress, journal)
         if part[0] == 1:

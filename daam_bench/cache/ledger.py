@@ -79,7 +79,7 @@ class Ledger:
         """Replace the ledger by one line for each entry, so that equal caches have equal ledgers."""
         if is_remote(self.path):
             kept = {str(entry.chunk) for entry in entries}
-            for item in self.path.iterdir():
+            for item in self.path.iterdir() if self.path.exists() else ():
                 if item.name not in kept:
                     remove(item)
             for entry in entries:

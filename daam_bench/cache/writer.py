@@ -2,6 +2,7 @@
 
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -233,12 +234,10 @@ class CacheWriter:
 
     def _create(self) -> EmbeddingStore:
         """Create under a temporary name, then rename: a store at its place is never half made."""
-        self.ledger.clear()
-        if is_remote(self.path):  # no rename in one step there: a last object says that it is whole
-            remove(self.path)
-            store_class(self.format).create(self.path, self.layout).close()
-            (self.path / _MADE).write_bytes(b"")
+        if is_remote(self.path):
+            self._create_remote()
         else:
+            self.ledger.clear()
             torn = self.path.with_name(f"{self.path.name}.structure")  # of an HDF5 file that is gone
             for left_over in [*self.path.parent.glob(f".*.{self.path.name}"), torn]:
                 remove(left_over)
@@ -246,6 +245,22 @@ class CacheWriter:
             store_class(self.format).create(temporary, self.layout).close()
             move(temporary, self.path)
         return store_class(self.format).open(self.path, writable=True)
+
+    def _create_remote(self) -> None:
+        """Create here and upload; a last object says that it is whole: nothing is renamed in one step there.
+
+        Another machine may do the same, or may even have committed chunks since this one looked: no lock
+        reaches it. So nothing is deleted, and both write equal bytes. A line of the ledger whose chunk is not
+        there counts for nothing.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder, self.path.name)
+            store_class(self.format).create(made, self.layout).close()
+            for file in sorted(made.rglob("*")):
+                if file.is_file():
+                    target = self.path / file.relative_to(made).as_posix()
+                    target.write_bytes(file.read_bytes())
+        (self.path / _MADE).write_bytes(b"")
 
     def _open(self) -> EmbeddingStore:
         store = store_class(self.format).open(self.path, writable=True)
