@@ -76,7 +76,7 @@ def encode_runs(
     """
     budget = Budget.of_device()
     windows = [run.iloc[i : i + encoder.window] for run in runs for i in range(0, len(run), encoder.window)]
-    with _streams() as streams, ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:
+    with encoding_streams() as streams, ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:
         ahead = pool.submit(encoder.prepare, windows[0], folder) if windows else None
         taken = 0
         for run in runs:
@@ -91,7 +91,7 @@ def encode_runs(
 
 
 @contextmanager
-def _streams() -> Iterator[Executor]:
+def encoding_streams() -> Iterator[Executor]:
     """Yield threads that encode one batch each; the threads of torch are shared out among them.
 
     On a CPU two batches side by side are faster than one after the other on two cores: no thread waits for

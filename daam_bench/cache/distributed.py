@@ -132,7 +132,9 @@ def _client(scheduler: str) -> Iterator["Client"]:
         yield client
 
 
-def _fill(run: str, spec: str, working: str, samples: str, folder: str, part: tuple[int, int]) -> dict[str, Any]:
+def _fill(
+    run: str, spec: str, working: str, samples: str, folder: str, part: tuple[int, int]
+) -> dict[str, Any]:
     """Do one task, on a worker; an error of ours travels as text: it cannot be pickled."""
     # Relative paths mean what they mean to the caller.
     with _ONE_AT_A_TIME, contextlib.chdir(working):

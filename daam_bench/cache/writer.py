@@ -167,9 +167,7 @@ class CacheWriter:
         self.ledger.append(LedgerEntry(chunk=index, sha256=sha256, lengths=lengths, quarantined=quarantined))
         self._written.add(index)
 
-    def take_over(
-        self, entries: Mapping[int, LedgerEntry], read: Callable[[int], Block | None]
-    ) -> None:
+    def take_over(self, entries: Mapping[int, LedgerEntry], read: Callable[[int], Block | None]) -> None:
         """Commit missing chunks from another store that has them as its ledger says.
 
         Args:
@@ -276,7 +274,9 @@ class CacheWriter:
                 )
             self.layout = replace(self.layout, rows_per_chunk=there.rows_per_chunk)
             wanted = {key: value for key, value in self.layout.attributes.items() if key not in _OWN}
-            if stale := {k: v for k, v in wanted.items() if k not in there.attributes or there.attributes[k] != v}:
+            if stale := {
+                k: v for k, v in wanted.items() if k not in there.attributes or there.attributes[k] != v
+            }:
                 logging.warning("%s: corrected %s", self.path, ", ".join(stale))
                 store.write_summary(None, stale)
         except BaseException:
