@@ -11,22 +11,17 @@ disk into a model, not the arithmetic of the convolutions, which is in proportio
 
 import argparse
 import json
-import multiprocessing
 import os
-import resource
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
-from measure import resident
+from measure import Facts, limited
 from rich.progress import Progress
 from synthetic import Values, write_synthetic_cache
 
@@ -47,8 +42,6 @@ SHUFFLE_MEBIBYTES = 256
 VARIANTS = ("majority", "daam_v1", "daam_v2")
 FLOOR, MARGIN, LIMIT = 10.0, 15.0, 4.0  # GiB: least cache, disk left to others, private memory of a step
 GIB = 2**30
-
-Facts = dict[str, Any]
 
 
 def write_cache(folder: Path, samples: int) -> Facts:
@@ -114,41 +107,6 @@ def train(store: Path, variant: str, folder: Path) -> Facts:
 def tables(folder: Path) -> Facts:
     write_tables([folder / variant for variant in VARIANTS], folder / "tables")
     return {"tables": len(list((folder / "tables").glob("*.csv")))}
-
-
-def _child(step: Callable[..., Facts], arguments: tuple[Any, ...], limit: int, pipe: Connection) -> None:
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    peak, done = [0], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.02):
-            peak[0] = max(peak[0], resident("RssAnon"))
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    start = perf_counter()
-    facts = step(*arguments)
-    seconds = perf_counter() - start
-    done.set()
-    watcher.join()
-    memory = {"peak_private_mebibytes": peak[0] / 1024, "peak_resident_mebibytes": resident("VmHWM") / 1024}
-    pipe.send({"seconds": seconds, **memory, **facts})
-
-
-def limited(limit: int, step: Callable[..., Facts], *arguments: Any) -> Facts:
-    """Do a step in a fresh process with a limit of private memory; return its facts, time and memory."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(step, arguments, limit, there))
-    process.start()
-    there.close()
-    try:
-        facts: Facts = here.recv()
-    except EOFError:
-        process.join()
-        raise SystemExit(f"{step.__name__} failed (exit code {process.exitcode})") from None
-    process.join()
-    return facts
 
 
 def measure(folder: Path, samples: int, limit: int) -> dict[str, Facts]:

@@ -2,8 +2,11 @@
 
 import json
 import multiprocessing
+import resource
 import statistics
+import threading
 from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 from daam_bench.environment import describe_environment
 
 ROUNDS = 5
+Facts = dict[str, Any]
 
 
 def interleave(ways: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, list[float]]:
@@ -56,6 +60,52 @@ def peak_mebibytes(work: Callable[..., Callable[[], object]], *arguments: Any) -
     before, after = here.recv()
     process.join()
     return (after - before) / 1024
+
+
+def _child(step: Callable[..., Facts], arguments: tuple[Any, ...], limit: int, pipe: Connection) -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    peak, done = [0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            peak[0] = max(peak[0], resident("RssAnon"))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    start = perf_counter()
+    facts = step(*arguments)
+    seconds = perf_counter() - start
+    done.set()
+    watcher.join()
+    memory = {"peak_private_mebibytes": peak[0] / 1024, "peak_resident_mebibytes": resident("VmHWM") / 1024}
+    pipe.send({"seconds": seconds, **memory, **facts})
+
+
+def limited(limit: int, step: Callable[..., Facts], *arguments: Any) -> Facts:
+    """Do a step in a fresh process that the kernel holds to a limit of private memory (RLIMIT_DATA).
+
+    Pages of mapped files, which the kernel takes back at need, are no private memory; Linux only.
+
+    Args:
+        limit: bytes.
+        step: does the work and returns facts.
+        arguments: of the step.
+
+    Returns:
+        The facts, with seconds and peak memory.
+    """
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(step, arguments, limit, there))
+    process.start()
+    there.close()
+    try:
+        facts: Facts = here.recv()
+    except EOFError:
+        process.join()
+        raise SystemExit(f"{step.__name__} failed (exit code {process.exitcode})") from None
+    process.join()
+    return facts
 
 
 def write_results(name: str, ratios: Mapping[str, float], raw: Mapping[str, Any], threads: int) -> None:

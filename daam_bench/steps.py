@@ -13,9 +13,15 @@ from daam_bench.errors import DaamBenchError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from daam_bench.cache.extraction import ExtractionSpec
+
 step_app = typer.Typer(help="What the workflow's rules run.", no_args_is_help=True)
 
 Spec = Annotated[str, typer.Option(help="the job as JSON; the rule writes it")]
+ChunkMebibytes = Annotated[
+    float | None,
+    typer.Option(help="size of chunks of a new store; beside the job, since it changes no number"),
+]
 Log = Annotated[Path | None, typer.Option(help="file for messages")]
 
 
@@ -70,6 +76,7 @@ def extract_part_step(
         str | None,
         typer.Option(envvar="DAAM_BENCH_SCHEDULER", help="of a dask cluster: tcp://host:8786, or its file"),
     ] = None,
+    chunk_mebibytes: ChunkMebibytes = None,
     log: Log = None,
 ) -> None:
     """Run an encoder over a part of a dataset and fill its cache, here or on the workers of dask."""
@@ -80,7 +87,7 @@ def extract_part_step(
 
     number, parts = (int(text) for text in part.split("-of-"))
     with _logged(log), progress_bar("samples/s" if scheduler is None else "parts/s") as progress:
-        job = ExtractionSpec.model_validate_json(spec)
+        job = _with_chunks(ExtractionSpec.model_validate_json(spec), chunk_mebibytes)
         if scheduler:
             extract_on(scheduler, job, samples, output, (number, parts), progress)
             return
@@ -89,13 +96,24 @@ def extract_part_step(
 
 @step_app.command("finish-cache")
 def finish_cache_step(
-    samples: Path, parts: list[Path], manifest: Annotated[Path, typer.Option()], spec: Spec, log: Log = None
+    samples: Path,
+    parts: list[Path],
+    manifest: Annotated[Path, typer.Option()],
+    spec: Spec,
+    chunk_mebibytes: ChunkMebibytes = None,
+    log: Log = None,
 ) -> None:
     """Check that all parts of a cache are there and write its manifest."""
     from daam_bench.cache.extraction import ExtractionSpec, finish_cache
 
     with _logged(log):
-        finish_cache(ExtractionSpec.model_validate_json(spec), samples, parts, manifest)
+        job = _with_chunks(ExtractionSpec.model_validate_json(spec), chunk_mebibytes)
+        finish_cache(job, samples, parts, manifest)
+
+
+def _with_chunks(job: "ExtractionSpec", chunk_mebibytes: float | None) -> "ExtractionSpec":
+    size = {} if chunk_mebibytes is None else {"chunk_mebibytes": chunk_mebibytes}
+    return job.model_copy(update={"cache": job.cache.model_copy(update=size)})
 
 
 @step_app.command("train-variant")

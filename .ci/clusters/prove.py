@@ -112,7 +112,7 @@ class Place:
     @property
     def computed(self) -> int:
         """Samples that the last attempt of each part computed."""
-        return int(self.manifest["measurements"]["computed_samples"])  # type: ignore[index]
+        return int(self.manifest["measurements"]["last_run_computed_samples"])  # type: ignore[index]
 
     def committed(self, parts: int = 1) -> list[int]:
         """Return how many chunks of each part are committed."""

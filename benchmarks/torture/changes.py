@@ -222,6 +222,7 @@ def cosmetic_changes() -> dict[str, tuple[Change, Jobs]]:
         "comments in all code": (_reformat, nothing),
         "docstrings in all code": (_rewrite_docstrings, nothing),
         "comment in a rule": (_written_rule, nothing),
+        "size of chunks": (_set("cache.chunk_mebibytes", 32.0), nothing),
         "number of cores": (_options("--cores", "2"), nothing),
         "threads of a rule": (_options("--set-threads", "train_variant=2"), nothing),
         "resources of a rule": (_options("--set-resources", "train_variant:mem_mb=999"), nothing),

@@ -1,5 +1,6 @@
 """Encode samples in batches of similar length, a few at once; preparing overlaps with computing."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,12 +14,27 @@ import pandas as pd
 import torch
 
 from daam_bench.encoders.base import Encoder, Prepared
+from daam_bench.errors import EncoderError
 
 # Larger batches gain nothing on a CPU, and their buffers are more than malloc keeps (`allocator`). Lengths
 # are sorted: few positions are padding.
 POSITIONS_ON_CPU, _POSITIONS_ON_GPU = 512, 32768
 _STREAMS_ON_CPU = 4
 _COMPARED_SAMPLES = 16
+# Larger differences between batched and single samples, in units of a layer's RMS, are warned of.
+_USUAL_DIFFERENCE = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}
+
+
+@dataclass
+class Budget:
+    """Most positions of a batch, padding included; it shrinks where a GPU's memory does not suffice."""
+
+    positions: int
+
+    @classmethod
+    def of_device(cls) -> "Budget":
+        """Return what suits the device."""
+        return cls(_POSITIONS_ON_GPU if torch.cuda.is_available() else POSITIONS_ON_CPU)
 
 
 @dataclass(frozen=True)
@@ -45,7 +61,8 @@ def encode_runs(
 ) -> Iterator[Encoded]:
     """Encode runs of samples one after another; while one computes, the next samples are prepared.
 
-    The batches of a run depend on that run alone, so its values do not depend on what ran before it.
+    The batches of a run depend on that run alone, so its values do not depend on what ran before it, unless
+    a GPU's memory did not suffice: from then on batches are half as large.
 
     Args:
         encoder: a frozen encoder.
@@ -53,9 +70,13 @@ def encode_runs(
         folder: what the column `file` is relative to.
         done: called after each batch with its numbers of samples and of positions.
         dtype: precision of the values; a sample with one that it cannot hold is quarantined.
+
+    Raises:
+        EncoderError: if one sample alone does not fit into the GPU's memory.
     """
+    budget = Budget.of_device()
     windows = [run.iloc[i : i + encoder.window] for run in runs for i in range(0, len(run), encoder.window)]
-    with _streams() as streams, ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:
+    with encoding_streams() as streams, ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:
         ahead = pool.submit(encoder.prepare, windows[0], folder) if windows else None
         taken = 0
         for run in runs:
@@ -65,12 +86,12 @@ def encode_runs(
                 prepared = ahead.result()
                 taken += 1
                 ahead = pool.submit(encoder.prepare, windows[taken], folder) if taken < len(windows) else None
-                _encode_window(encoder, prepared, run["sample_id"], start, result, streams, done)
+                _encode_window(encoder, prepared, run["sample_id"], start, result, streams, done, budget)
             yield result
 
 
 @contextmanager
-def _streams() -> Iterator[Executor]:
+def encoding_streams() -> Iterator[Executor]:
     """Yield threads that encode one batch each; the threads of torch are shared out among them.
 
     On a CPU two batches side by side are faster than one after the other on two cores: no thread waits for
@@ -100,19 +121,19 @@ def _encode_window(
     result: Encoded,
     streams: Executor,
     done: Callable[[int, int], None],
+    budget: Budget,
 ) -> None:
     """Encode the samples of a run from row `start` on, and put what comes out into its place in `result`."""
     problems = dict(prepared.problems)
     good = [row for row in range(len(prepared.inputs)) if row not in problems]
-    budget = _POSITIONS_ON_GPU if torch.cuda.is_available() else POSITIONS_ON_CPU
     lengths = np.array(prepared.lengths)
     batches = [
         np.array([good[i] for i in batch])
-        for batch in batches_by_length([prepared.positions[row] for row in good], budget)
+        for batch in batches_by_length([prepared.positions[row] for row in good], budget.positions)
     ]
 
     def encode(rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]:
-        values = encoder.encode([prepared.inputs[row] for row in rows])
+        values = _encode_halved(encoder, prepared, rows.tolist(), budget)
         stored = values.to(getattr(torch, result.block.dtype.name))
         return stored.numpy(), torch.isfinite(stored).all(dim=(1, 2)).numpy()
 
@@ -124,6 +145,26 @@ def _encode_window(
         done(len(rows), int(lengths[rows].sum()))
     done(len(prepared.problems), 0)
     result.quarantined.update({sample_ids.iloc[start + row]: problems[row] for row in sorted(problems)})
+
+
+def _encode_halved(encoder: Encoder, prepared: Prepared, rows: list[int], budget: Budget) -> torch.Tensor:
+    """Encode a batch; where the GPU's memory does not suffice, its halves, and shrink the budget for later."""
+    try:
+        return encoder.encode([prepared.inputs[row] for row in rows])
+    except torch.OutOfMemoryError as error:
+        if len(rows) == 1:
+            raise EncoderError(
+                f"a single sample of {prepared.positions[rows[0]]} positions does not fit into the GPU's memory",
+                found=str(error).splitlines()[0],
+                remedy="Use a GPU with more memory, several (device_map), a lower dtype, or shorter inputs.",
+            ) from None
+    # Outside of the handler, whose traceback keeps the tensors of the failed attempt.
+    torch.cuda.empty_cache()
+    used = max(prepared.positions[row] for row in rows) * len(rows)
+    budget.positions = min(budget.positions, max(1, used // 2))
+    logging.warning("out of GPU memory: batches of %d positions from now on", budget.positions)
+    half = len(rows) // 2
+    return torch.cat([_encode_halved(encoder, prepared, part, budget) for part in (rows[:half], rows[half:])])
 
 
 def batches_by_length(lengths: list[int], positions: int) -> Iterator[list[int]]:
@@ -146,7 +187,8 @@ def batches_by_length(lengths: list[int], positions: int) -> Iterator[list[int]]
 def batching_difference(encoder: Encoder, samples: pd.DataFrame, folder: Path) -> float | None:
     """Return the largest |batched - single| over a spread of lengths, in units of the layer's RMS.
 
-    None if fewer than two samples can be used.
+    The batch has two samples at least, the shortest and the longest, and as many between them as a batch of
+    an extraction has room for. None if fewer than two samples can be used.
     """
     count = min(len(samples), encoder.window)
     prepared = encoder.prepare(samples.iloc[np.linspace(0, len(samples) - 1, count).astype(int)], folder)
@@ -154,9 +196,21 @@ def batching_difference(encoder: Encoder, samples: pd.DataFrame, folder: Path) -
     if len(good) < 2:
         return None
     ordered = sorted(good, key=lambda row: prepared.lengths[row])
-    spread = np.linspace(0, len(ordered) - 1, min(_COMPARED_SAMPLES, len(ordered))).astype(int)
+    room = Budget.of_device().positions // max(prepared.positions[row] for row in good)
+    spread = np.linspace(0, len(ordered) - 1, min(_COMPARED_SAMPLES, len(ordered), max(2, room))).astype(int)
     chosen: list[Any] = [prepared.inputs[ordered[i]] for i in spread]
-    together = encoder.encode(chosen).numpy()
+    try:
+        together = encoder.encode(chosen).numpy()
+    except torch.OutOfMemoryError as error:
+        logging.warning("batched and single samples are not compared: %s", str(error).splitlines()[0])
+        return None
     alone = np.concatenate([encoder.encode([sample]).numpy() for sample in chosen])
+    finite = np.isfinite(alone).all(axis=(1, 2)) & np.isfinite(together).all(axis=(1, 2))
+    if not finite.any():
+        return None
+    together, alone = together[finite], alone[finite]
     scale = np.sqrt(np.mean(alone**2, axis=(0, 2), keepdims=True))
-    return float(np.max(np.abs(together - alone) / scale))
+    found = float(np.max(np.abs(together - alone) / np.maximum(scale, np.finfo(alone.dtype).tiny)))
+    if found > _USUAL_DIFFERENCE.get(encoder.settings().get("dtype", "float32"), 1e-3):
+        logging.warning("batched and single samples differ by %.1e of a layer's root mean square", found)
+    return found

@@ -29,9 +29,7 @@ def convert_cache(source: Path, target: Path, kind: str) -> Path:
     attributes = {k: v for k, v in cache.layout.attributes.items() if k in facts["attributes"]}
     layout = cache.layout.with_attributes(attributes)
     with CacheWriter(target, kind, layout, cache.identity) as writer:
-        for index in writer.missing_chunks():
-            entry = entries[index]
-            writer.write_chunk(index, cache.chunk(index), entry.lengths, entry.quarantined)
+        writer.take_over(entries, cache.chunk)
         written = writer.finish()
     spec = facts["spec"] | {"cache": facts["spec"]["cache"] | {"format": kind}}
     kept = {key: facts[key] for key in ("samples", "measurements")}

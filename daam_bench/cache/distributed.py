@@ -10,20 +10,25 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pandas as pd
 from filelock import FileLock
+from pyarrow.parquet import read_metadata
 from rich.progress import Progress
 
-from daam_bench.cache.extraction import ExtractionSpec, compute_part, sum_measurements, write_part
+from daam_bench.cache.extraction import ExtractionSpec, Job, compute_part, open_job, write_part
+from daam_bench.cache.rates import sum_measurements
 from daam_bench.errors import CacheError, DaamBenchError, DataError, EncoderError
 
 if TYPE_CHECKING:
     from dask.distributed import Client
 
 CONNECT_SECONDS = 30
+_TASKS_A_WORKER = 8
 # The folder and the number of threads are those of a process: a worker with threads takes turns.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -36,10 +41,11 @@ def extract_on(
     part: tuple[int, int],
     progress: Progress,
 ) -> None:
-    """Do the work of `extract_part` as tasks of a dask cluster, one for each worker.
+    """Do the work of `extract_part` as tasks of a dask cluster, several for each worker.
 
     The cache is byte for byte that of one process with as many threads. A task whose worker dies is given to
-    another one, which goes on after the last committed chunk.
+    another one, which goes on after the last committed chunk; workers that come later take their share of
+    the tasks that are left.
 
     Args:
         scheduler: address of a running scheduler, or the path of its scheduler file.
@@ -57,8 +63,12 @@ def extract_on(
     folder.mkdir(parents=True, exist_ok=True)
     # Another caller waits here, and then finds the work done.
     with FileLock(folder / f".dask.{part[0]}-of-{part[1]}.lock"), _client(scheduler) as client:
-        tasks = _deal(part, _workers(client, scheduler, spec.cache.format))
-        arguments = (spec.model_dump_json(), str(Path.cwd()), str(samples), str(folder))
+        workers = _workers(client, scheduler)
+        # HDF5 has one writer; a chunk has one sample at least.
+        most = 1 if spec.cache.format != "zarr" else max(1, read_metadata(samples).num_rows // part[1])
+        tasks = _deal(part, min(_TASKS_A_WORKER * workers, most))
+        # Tasks of one run share the opened encoder; what another one opened may be stale.
+        arguments = (uuid4().hex, spec.model_dump_json(), str(Path.cwd()), str(samples), str(folder))
         futures = [client.submit(_fill, *arguments, task, pure=False) for task in tasks]
         bar = progress.add_task(f"{spec.dataset} x {spec.encoder_name} on {scheduler}", total=len(tasks))
         found = _gather(client, scheduler, futures, lambda: progress.advance(bar))
@@ -82,21 +92,21 @@ def _gather(
     return found
 
 
-def _deal(part: tuple[int, int], workers: int) -> list[tuple[int, int]]:
-    """Return the parts of a part, one for each worker: together they have the same chunks."""
+def _deal(part: tuple[int, int], tasks: int) -> list[tuple[int, int]]:
+    """Return the parts of a part, one for each task: together they have the same chunks."""
     number, parts = part
-    return [((number - 1) * workers + k, parts * workers) for k in range(1, workers + 1)]
+    return [((number - 1) * tasks + k, parts * tasks) for k in range(1, tasks + 1)]
 
 
-def _workers(client: "Client", scheduler: str, kind: str) -> int:
-    """Wait for the first worker; return how many there are, or 1 for a format that has one writer."""
+def _workers(client: "Client", scheduler: str) -> int:
+    """Wait for the first worker; return how many there are."""
     from dask.distributed import TimeoutError as NoWorkers
 
     try:
         client.wait_for_workers(1, timeout=CONNECT_SECONDS)
     except NoWorkers:
         raise CacheError("a scheduler without workers", where=scheduler) from None
-    return len(client.scheduler_info(n_workers=-1)["workers"]) if kind == "zarr" else 1
+    return len(client.scheduler_info(n_workers=-1)["workers"])
 
 
 @contextmanager
@@ -122,16 +132,23 @@ def _client(scheduler: str) -> Iterator["Client"]:
         yield client
 
 
-def _fill(spec: str, working: str, samples: str, folder: str, part: tuple[int, int]) -> dict[str, Any]:
+def _fill(
+    run: str, spec: str, working: str, samples: str, folder: str, part: tuple[int, int]
+) -> dict[str, Any]:
     """Do one task, on a worker; an error of ours travels as text: it cannot be pickled."""
     # Relative paths mean what they mean to the caller.
     with _ONE_AT_A_TIME, contextlib.chdir(working):
         logging.info("part %d of %d into %s", *part, folder)
         try:
-            job = ExtractionSpec.model_validate_json(spec)
-            return compute_part(job, pd.read_parquet(samples), Path(folder), part, Progress(disable=True))
+            return compute_part(_open(run, spec, samples), Path(folder), part, Progress(disable=True))
         except DaamBenchError as error:
             raise TaskError(type(error).__name__, str(error)) from None
+
+
+@lru_cache(maxsize=1)
+def _open(run: str, spec: str, samples: str) -> Job:
+    """Open a job; a worker keeps it for its other tasks of the same run, and until it gets one of another."""
+    return open_job(ExtractionSpec.model_validate_json(spec), pd.read_parquet(samples))
 
 
 class TaskError(Exception):

@@ -2,8 +2,9 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from daam_bench.cache.batches import Encoded, batching_difference, encode_runs
 from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples, hash_files
 from daam_bench.cache.manifest import MANIFEST, write_manifest
 from daam_bench.cache.places import is_remote, place
-from daam_bench.cache.rates import Rates
+from daam_bench.cache.rates import Rates, journal_of, read_journals, sum_measurements
 from daam_bench.cache.reuse import ReusableRows, fill_from
 from daam_bench.cache.store import CacheLayout, rows_per_chunk
 from daam_bench.cache.writer import CacheWriter
@@ -25,6 +26,8 @@ from daam_bench.encoders.base import Encoder, load_encoder
 from daam_bench.errors import CacheError, DataError
 from daam_bench.records import write_atomically
 
+_PARTS = "parts"
+_AGAIN = "Run the same command again: it computes what is missing."
 _WEIGHTS = ("*.safetensors", "*.bin", "config.json")
 
 
@@ -60,20 +63,36 @@ def extract_part(
         CacheError: if the store cannot be written.
         DataError: if a sample cannot be used and the configuration says to stop.
     """
-    write_part(output, compute_part(spec, samples, output.parent.parent, part, progress))
+    write_part(output, compute_part(open_job(spec, samples), output.parent.parent, part, progress))
 
 
-def compute_part(
-    spec: ExtractionSpec, samples: pd.DataFrame, folder: Path, part: tuple[int, int], progress: Progress
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Job:
+    """What all parts of an extraction share: the opened encoder, the samples and what follows from them."""
+
+    spec: ExtractionSpec
+    samples: pd.DataFrame
+    encoder: Encoder
+    layout: CacheLayout
+    identity: CacheIdentity
+
+
+def open_job(spec: ExtractionSpec, samples: pd.DataFrame) -> Job:
+    """Open the encoder and describe the cache; errors are those of `extract_part`."""
+    encoder = load_encoder(spec.encoder_name, spec.encoder, spec.short_clips)
+    return Job(spec, samples, encoder, *describe(spec, encoder, samples))
+
+
+def compute_part(job: Job, folder: Path, part: tuple[int, int], progress: Progress) -> dict[str, Any]:
     """Fill one part of the cache whose manifest goes to a folder; return store, part and measurements.
 
     Arguments and errors are those of `extract_part`.
     """
-    encoder = load_encoder(spec.encoder_name, spec.encoder, spec.short_clips)
-    layout, identity = describe(spec, encoder, samples)
-    with CacheWriter(_folder_of_store(spec, folder), spec.cache.format, layout, identity, part) as writer:
-        measured = fill(writer, encoder, samples, spec, progress)
+    spec, encoder, samples = job.spec, job.encoder, job.samples
+    place = _folder_of_store(spec, folder)
+    with CacheWriter(place, spec.cache.format, job.layout, job.identity, part) as writer:
+        journal = journal_of(folder / _PARTS, writer.path.name, part)
+        measured = fill(writer, encoder, samples, spec, progress, journal)
         if part[0] == 1:
             measured["batching_difference"] = batching_difference(encoder, samples, folder_of(samples))
         return {"store": writer.path.name, "part": list(part), "measurements": measured}
@@ -85,37 +104,54 @@ def write_part(output: Path, facts: dict[str, Any]) -> None:
 
 
 def fill(
-    writer: CacheWriter, encoder: Encoder, samples: pd.DataFrame, spec: ExtractionSpec, progress: Progress
+    writer: CacheWriter,
+    encoder: Encoder,
+    samples: pd.DataFrame,
+    spec: ExtractionSpec,
+    progress: Progress,
+    journal: Path | None = None,
 ) -> dict[str, Any]:
     """Compute the writer's missing chunks; return what was measured (see `Rates`).
+
+    Where bad samples shall stop, chunks that an earlier run committed with some are computed again.
 
     Raises:
         DataError: if a sample cannot be used and the configuration says to stop.
     """
     layout, missing = writer.layout, writer.missing_chunks()
+    if spec.cache.on_bad_sample == "stop":
+        missing = sorted({*missing, *writer.chunks_with_quarantined()})
     total = sum(len(range(layout.samples)[layout.rows_of(index)]) for index in missing)
-    rates = Rates(encoder, progress, f"{spec.dataset} x {spec.encoder_name}", total)
-    rows = ReusableRows(writer.path.parent, writer.identity)
-    with ThreadPoolExecutor(1, thread_name_prefix="write") as pool:
+    if not missing:
+        logging.info("nothing is missing in %s", writer.path)
+    rates = Rates(encoder, progress, f"{spec.dataset} x {spec.encoder_name}", total, journal)
+    with (
+        ReusableRows(writer.path, writer.identity, bool(missing)) as rows,
+        ThreadPoolExecutor(1, thread_name_prefix="write") as pool,
+    ):
         writing: Future[None] | None = None
         for index, chunk in _chunks(encoder, samples, layout, missing, rows, rates):
-            if chunk.quarantined and spec.cache.on_bad_sample == "stop":
-                name, reason = next(iter(chunk.quarantined.items()))
-                raise DataError(
-                    f"a sample cannot be used ({reason})",
-                    where=f"{spec.dataset}: {name}",
-                    remedy="Repair it, or set cache.on_bad_sample: quarantine to leave such samples out.",
-                )
+            rates.note()
+            _stop_if_asked(chunk.quarantined, spec)
             if writing is not None:
                 writing.result()
             arguments = (index, chunk.block, chunk.lengths.tolist(), chunk.quarantined)
             writing = pool.submit(writer.write_chunk, *arguments)
         if writing is not None:
             writing.result()
-    rows.close()
     measured = rates.measured()
     logging.info("%s", ", ".join(f"{key} {value}" for key, value in measured.items()))
     return measured
+
+
+def _stop_if_asked(quarantined: Mapping[str, str], spec: ExtractionSpec) -> None:
+    if quarantined and spec.cache.on_bad_sample == "stop":
+        name, reason = next(iter(quarantined.items()))
+        raise DataError(
+            f"a sample cannot be used ({reason})",
+            where=f"{spec.dataset}: {name}",
+            remedy="Repair it, or set cache.on_bad_sample: quarantine to leave such samples out.",
+        )
 
 
 def _chunks(
@@ -151,6 +187,9 @@ def _chunks(
 def finish_cache(spec: ExtractionSpec, samples: Path, outputs: Sequence[Path], manifest: Path) -> None:
     """Mark a cache whose parts are all there as complete and write its manifest.
 
+    If it cannot be, the outputs of the parts are removed: Snakemake then runs the parts again, which compute
+    what is missing.
+
     Args:
         spec: what was computed.
         samples: table of samples, which a repair reads again.
@@ -159,18 +198,26 @@ def finish_cache(spec: ExtractionSpec, samples: Path, outputs: Sequence[Path], m
 
     Raises:
         CacheError: if a chunk is missing, or parts are of different caches.
+        DataError: if a sample could not be used and the configuration says to stop.
     """
-    parts = [json.loads(path.read_bytes()) for path in outputs]
-    stores = {part["store"] for part in parts}
-    if len(stores) != 1:
-        raise CacheError("parts of different caches", where=manifest.parent, found=", ".join(sorted(stores)))
     folder = _folder_of_store(spec, manifest.parent)
-    with CacheWriter.of_store(folder / stores.pop()) as writer:
-        facts = writer.finish()
+    try:
+        parts = [_read_part(path) for path in outputs]
+        stores = {part["store"] for part in parts}
+        if len(stores) != 1:
+            found = ", ".join(sorted(stores))
+            raise CacheError("parts of different caches", where=manifest.parent, found=found, remedy=_AGAIN)
+        with CacheWriter.of_store(folder / parts[0]["store"]) as writer:
+            facts = writer.finish()
+        _stop_if_asked(facts["quarantined"], spec)
+    except (CacheError, DataError):
+        for path in outputs:
+            path.unlink(missing_ok=True)
+        raise
     facts |= {
         "spec": spec.model_dump(mode="json"),
         "samples": str(samples),
-        "measurements": sum_measurements([part["measurements"] for part in parts]),
+        "measurements": _measured(parts, manifest.parent / _PARTS),
     }
     if is_remote(folder):
         # Beside the store too, so that it can be read and verified by its URL alone.
@@ -185,14 +232,19 @@ def _folder_of_store(spec: ExtractionSpec, beside: Path) -> Path:
     return place(f"{url.rstrip('/')}/{spec.dataset}/{spec.encoder_name}") if url else beside
 
 
-def sum_measurements(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Add up what parts measured; they may have run at once, so their rates add up too."""
-    summed: dict[str, Any] = {}
-    for part in parts:
-        for key, value in part.items():
-            adds_up = isinstance(value, int | float) and key in summed
-            summed[key] = summed[key] + value if adds_up else value
-    return summed
+def _read_part(path: Path) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CacheError(f"a part of the cache is not there ({error})", where=path, remedy=_AGAIN) from None
+    return facts
+
+
+def _measured(parts: list[dict[str, Any]], journals: Path) -> dict[str, Any]:
+    """Return what all runs together measured, and what the last one computed."""
+    last = sum_measurements(part["measurements"] for part in parts)
+    runs = sum_measurements(read_journals(journals, parts[0]["store"]))
+    return last | runs | {"last_run_computed_samples": last["computed_samples"]}
 
 
 def folder_of(samples: pd.DataFrame) -> Path:

@@ -136,8 +136,8 @@ class Hdf5Store(EmbeddingStore):
             return None
         return self.path, self.embeddings.id.get_chunk_info(index).byte_offset
 
-    def write_summary(self, lengths: npt.NDArray[np.int64], attributes: dict[str, Any]) -> None:
-        """Write the lengths and further attributes; durable when it returns."""
+    def write_summary(self, lengths: npt.NDArray[np.int64] | None, attributes: dict[str, Any]) -> None:
+        """Write attributes and, once all chunks are there, the lengths; durable when it returns."""
         with writing(self.path):
             # HDF5 places new attributes by what its session did before: a fresh one gives equal files.
             places = self.value_places()
@@ -146,7 +146,8 @@ class Hdf5Store(EmbeddingStore):
             save_structure(self.path, places, _copy_of(self.path))
             self.file = h5py.File(self.path, "r+")
             self.embeddings = self.file["embeddings"]
-            self.file["length"][:] = lengths
+            if lengths is not None:
+                self.file["length"][:] = lengths
             _write_attributes(self.file, attributes)
             self._flush()
             _copy_of(self.path).unlink()

@@ -67,7 +67,7 @@ class Ledger:
             new = not self.path.exists()
             with self.path.open("ab") as handle:
                 # A torn line of a killed writer must not swallow this one.
-                if not new and not self.path.read_bytes().endswith(b"\n"):
+                if handle.tell() and not _ends_with_line_feed(self.path):
                     handle.write(b"\n")
                 handle.write(_line(entry))
                 handle.flush()
@@ -79,7 +79,7 @@ class Ledger:
         """Replace the ledger by one line for each entry, so that equal caches have equal ledgers."""
         if is_remote(self.path):
             kept = {str(entry.chunk) for entry in entries}
-            for item in self.path.iterdir():
+            for item in self.path.iterdir() if self.path.exists() else ():
                 if item.name not in kept:
                     remove(item)
             for entry in entries:
@@ -87,7 +87,7 @@ class Ledger:
             return
         lines = b"".join(_line(entry) for entry in entries)
         with self._lock:
-            if self.path.read_bytes() != lines:
+            if not self.path.exists() or self.path.read_bytes() != lines:
                 write_whole(self.path, lines)
 
     def clear(self) -> None:
@@ -101,6 +101,12 @@ class Ledger:
             objects = remote.fs.find(remote.path)
             return [data.strip() for data in remote.fs.cat(objects).values()] if objects else []
         return self.path.read_bytes().split(b"\n") if self.path.exists() else []
+
+
+def _ends_with_line_feed(path: Path) -> bool:
+    with path.open("rb") as handle:
+        handle.seek(-1, os.SEEK_END)
+        return handle.read(1) == b"\n"
 
 
 def _line(entry: LedgerEntry) -> bytes:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ from rich.progress import Progress
 
 from daam_bench.cache.extraction import ExtractionSpec, describe, fill
 from daam_bench.cache.identity import CacheIdentity
-from daam_bench.cache.ledger import Ledger, LedgerEntry, hash_block, ledger_path
+from daam_bench.cache.ledger import Ledger, LedgerEntry, ledger_path
 from daam_bench.cache.manifest import MANIFEST, find_manifest, read_manifest, store_of, write_manifest
 from daam_bench.cache.places import is_remote, move, remove
 from daam_bench.cache.reader import EmbeddingCache, open_cache
-from daam_bench.cache.store import reading, store_class
+from daam_bench.cache.store import Block, reading, rows_of_chunks, store_class
 from daam_bench.cache.writer import CacheWriter
 from daam_bench.encoders.base import load_encoder
 from daam_bench.errors import CacheError
@@ -26,9 +27,11 @@ _REMEDY = "Delete the manifest and run `snakemake cache`: nothing that is whole 
 def repair_cache(path: Path, progress: Progress) -> int:
     """Re-extract the chunks that are missing or damaged; return how many samples were computed.
 
-    The repaired cache has the bytes of an undamaged one, and so has its manifest but for how and from what it
-    was made, which it alone says. Where labels, attributes or structure are damaged, a new store takes over
-    every chunk that is still what was committed.
+    With the same libraries, kind of processor and number of threads the repaired cache has the bytes of an
+    undamaged one, and so has its manifest but for how and from what it was made, which it alone says. Where
+    labels, attributes or structure are damaged, a new store takes over every chunk that is still what was
+    committed; until it is whole the damaged one lies beside it under a hidden name, so that a repair that
+    was killed goes on.
 
     Args:
         path: the store, its manifest, or the folder of one.
@@ -42,7 +45,7 @@ def repair_cache(path: Path, progress: Progress) -> int:
     facts = read_manifest(manifest)
     with reading("its manifest says not how it was made", manifest, _REMEDY):
         spec = ExtractionSpec.model_validate(facts["spec"])
-        samples = pd.read_parquet(facts["samples"])
+        samples = _samples(Path(facts["samples"]), manifest)
         expected = list(map(str, facts["chunk_sha256"]))
     encoder = load_encoder(spec.encoder_name, spec.encoder, spec.short_clips)
     layout, identity = describe(spec, encoder, samples)
@@ -55,23 +58,58 @@ def repair_cache(path: Path, progress: Progress) -> int:
             remedy="Run `snakemake cache`: it makes a new one and reuses what it can.",
         )
     store = store_of(manifest, facts)
-    entries = Ledger(ledger_path(store)).read()
-    sound = _sound(store)
-    aside = _set_aside(store) if sound is None else None
-    good = [e for _, e in sorted(entries.items()) if _agrees(e, expected, sound)]
-    del sound  # HDF5 opens no file for writing that is still open for reading
-    with CacheWriter(store.parent, spec.cache.format, layout, identity) as writer:
-        if aside is not None:
-            _take_over(writer, aside, good)
-        elif ledger_path(store).exists():
-            writer.ledger.rewrite(good)
-        computed = int(fill(writer, encoder, samples, spec, progress)["computed_samples"])
-        _write_manifests(manifest, store, facts | writer.finish())
-    with reading("it could not be repaired", store, _REMEDY):
-        open_cache(store)
-    if aside is not None:
-        remove(aside)
+    layout = replace(layout, rows_per_chunk=rows_of_chunks(layout.samples, len(expected)))
+    writer = CacheWriter(store.parent, spec.cache.format, layout, identity)
+    with writer.locked():
+        _forget_what_is_bad(writer, store, expected)
+        with writer:
+            for damaged in _asides(store):
+                _take_over(writer, damaged, expected)
+            computed = int(fill(writer, encoder, samples, spec, progress)["computed_samples"])
+            _write_manifests(manifest, store, facts | writer.finish())
+        with reading("it could not be repaired", store, _REMEDY):
+            open_cache(store)
+        for damaged in _asides(store):
+            remove(ledger_path(damaged))
+            remove(damaged)
     return computed
+
+
+def _samples(table: Path, manifest: Path) -> pd.DataFrame:
+    """Return the table of samples that a manifest names.
+
+    Raises:
+        CacheError: if it is not there, as in another working folder.
+    """
+    if not table.exists():
+        raise CacheError(
+            "its table of samples is not here",
+            where=manifest,
+            expected=table,
+            found=f"the working folder {Path.cwd()}",
+            remedy="Run the command in the folder in which the cache was made; paths are relative to it.",
+        )
+    return pd.read_parquet(table)
+
+
+def _forget_what_is_bad(writer: CacheWriter, store: Path, expected: list[str]) -> None:
+    """Set a store aside of which more than chunks is damaged; else drop wrong lines of its ledger."""
+    sound = _sound(store)
+    if sound is not None:
+        if ledger_path(store).exists():
+            entries = sorted(writer.ledger.read().items())
+            writer.ledger.rewrite([entry for _, entry in entries if _agrees(entry, expected, sound)])
+    elif store.exists() and not (_asides(store) and _is_unfinished(store, writer.format)):
+        _set_aside(store)
+
+
+def _is_unfinished(store: Path, kind: str) -> bool:
+    """Return whether a repair was killed while it filled this store."""
+    try:
+        with store_class(kind).open(store) as found:
+            return found.layout().attributes.get("complete") == 0
+    except CacheError:
+        return False
 
 
 def _write_manifests(manifest: Path, store: Path, facts: dict[str, Any]) -> None:
@@ -102,31 +140,38 @@ def _agrees(entry: LedgerEntry, expected: list[str], sound: EmbeddingCache | Non
     return entry.lengths == sound.lengths[rows].tolist() and entry.quarantined == refused
 
 
-def _set_aside(store: Path) -> Path | None:
-    aside = store.with_name(f"{store.stem}.damaged{store.suffix}")
-    remove(aside)
-    return move(store, aside) if store.exists() else None
+def _asides(store: Path) -> list[Path]:
+    """Return what was set aside of a store and is still needed."""
+    return sorted(p for p in store.parent.glob(f".{store.stem}.damaged*") if p.suffix == store.suffix)
 
 
-def _take_over(writer: CacheWriter, damaged: Path, entries: list[LedgerEntry]) -> None:
-    """Copy the chunks of a damaged store that are still what was committed.
+def _set_aside(store: Path) -> None:
+    """Give a damaged store a hidden name; its ledger is copied first, so that no kill loses both."""
+    aside = store.with_name(f".{store.stem}.damaged{len(_asides(store))}{store.suffix}")
+    remove(ledger_path(aside))
+    Ledger(ledger_path(aside)).rewrite(list(Ledger(ledger_path(store)).read().values()))
+    move(store, aside)
+
+
+def _take_over(writer: CacheWriter, damaged: Path, expected: list[str]) -> None:
+    """Copy the missing chunks that a damaged store still has as they were committed.
 
     No library parses a damaged store on disk: its values lie where those of the new one do.
     """
     layout = writer.layout
-    for entry in entries:
-        place = writer.store.place_of(entry.chunk)
-        rows = len(range(layout.samples)[layout.rows_of(entry.chunk)])
-        shape = (rows, layout.layers, layout.features)
+
+    def read(index: int) -> Block | None:
+        place = writer.store.place_of(index)
+        shape = (len(range(layout.samples)[layout.rows_of(index)]), layout.layers, layout.features)
         try:
             if place is None:  # remote
                 with store_class(writer.format).open(damaged) as store:
-                    values = store.read_chunk(entry.chunk)
-            else:
-                file = damaged / place[0].relative_to(writer.path)
-                values = np.fromfile(file, layout.dtype, math.prod(shape), offset=place[1]).reshape(shape)
+                    return store.read_chunk(index)
+            file = damaged / place[0].relative_to(writer.path)
+            return np.fromfile(file, layout.dtype, math.prod(shape), offset=place[1]).reshape(shape)
         except (CacheError, OSError, ValueError) as error:
-            logging.warning("chunk %d is not taken over: %s", entry.chunk, error)
-            continue
-        if hash_block(values) == entry.sha256:
-            writer.write_chunk(entry.chunk, values, entry.lengths, entry.quarantined)
+            logging.warning("chunk %d is not taken over: %s", index, error)
+            return None
+
+    entries = Ledger(ledger_path(damaged)).read()
+    writer.take_over({i: e for i, e in entries.items() if _agrees(e, expected, None)}, read)

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -25,17 +26,28 @@ class ReusableRows:
     Only stores whose numbers came about in the same way count: same encoder (weights, processor, pooling,
     precision), same stored precision, same schema. Every chunk is verified by its ledger before use.
 
+    Use it as a context manager: it holds the stores open.
+
     Args:
-        folder: where stores lie.
+        store: the one to be filled; it is left out.
         identity: of the cache to be filled.
+        look: whether any rows are wanted; else no store is opened.
     """
 
-    def __init__(self, folder: Path, identity: CacheIdentity) -> None:
+    def __init__(self, store: Path, identity: CacheIdentity, look: bool = True) -> None:
         self._places: dict[str, _Place] = {}
         self._last: tuple[EmbeddingStore, int, Block] | None = None
-        for path in sorted(folder.glob("*")):
-            if format_of(path) is not None and not path.name.startswith((".", identity.digest[:12])):
+        self._stores: list[EmbeddingStore] = []
+        for path in sorted(store.parent.glob("*")) if look else ():
+            if format_of(path) is not None and path.name != store.name and not path.name.startswith("."):
                 self._add(path, identity)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for store in self._stores:
+            store.close()
 
     def __contains__(self, content: str) -> bool:
         return content in self._places
@@ -55,22 +67,19 @@ class ReusableRows:
             self._last = (place.store, index, block)
         return self._last[2][place.row], place.entry.lengths[place.row]
 
-    def close(self) -> None:
-        """Release the stores."""
-        for store in {id(place.store): place.store for place in self._places.values()}.values():
-            store.close()
-
     def _add(self, path: Path, identity: CacheIdentity) -> None:
         try:
             store = store_class(format_of(path) or "").open(path)
+            self._stores.append(store)
             layout = store.layout()
             found = CacheIdentity.of_attributes(layout.attributes, path)
         except CacheError as error:
             logging.warning("not reused: %s", error)
             return
+        if differences := identity.differences(found):
+            logging.warning("%s is of something else: %s", path, "; ".join(differences))
         alike = ("schema_version", "encoder", "stored_dtype")
         if any(getattr(found, field) != getattr(identity, field) for field in alike):
-            store.close()
             return
         for entry in Ledger(ledger_path(path)).read().values():
             for row, content in enumerate(layout.contents[layout.rows_of(entry.chunk)]):

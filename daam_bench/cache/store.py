@@ -145,8 +145,8 @@ class EmbeddingStore(ABC):
             )
 
     @abstractmethod
-    def write_summary(self, lengths: npt.NDArray[np.int64], attributes: dict[str, Any]) -> None:
-        """Write the lengths and further attributes, once all chunks are there; durable when it returns."""
+    def write_summary(self, lengths: npt.NDArray[np.int64] | None, attributes: dict[str, Any]) -> None:
+        """Write attributes and, once all chunks are there, the lengths; durable when it returns."""
 
     @abstractmethod
     def close(self) -> None:
@@ -189,6 +189,11 @@ def rows_per_chunk(samples: int, layers: int, features: int, dtype: str, mebibyt
     most = max(1, int(mebibytes * 2**20) // (layers * features * np.dtype(dtype).itemsize))
     chunks = max(1, -(-samples // most))
     return max(1, -(-samples // chunks))
+
+
+def rows_of_chunks(samples: int, chunks: int) -> int:
+    """Return the rows of a chunk of a store, from its number of chunks: they are dealt evenly."""
+    return max(1, -(-samples // max(1, chunks)))
 
 
 @contextmanager

@@ -1,8 +1,11 @@
 """Shuffled batches out of a finished cache without loading it: rows are copied from verified memory maps."""
 
+import math
 import mmap
+import resource
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +22,8 @@ class RowReader:
 
     Chunks lie uncompressed in both formats, so a row is one run of bytes in a file. The operating system
     keeps what fits into memory and drops the rest: the cache may be larger than memory. Of chunks that
-    cannot be mapped, those of a remote store, the last GiB is kept.
+    cannot be mapped, those of a remote store, the last GiB is kept. A map of a Zarr chunk holds a file open:
+    the last ones are kept, as many as half of the files that the process may open.
 
     Args:
         cache: a finished cache.
@@ -28,8 +32,12 @@ class RowReader:
     def __init__(self, cache: EmbeddingCache) -> None:
         self.cache = cache
         self._chunks: list[npt.NDArray[np.floating] | None] = [None] * cache.layout.chunks
-        self._copies: deque[int] = deque()
+        self._verified = [False] * cache.layout.chunks
+        self._whole: mmap.mmap | None = None
         self._maps: dict[int, mmap.mmap] = {}
+        # Chunks that are held by themselves, in the order in which they were opened.
+        self._held: deque[int] = deque()
+        self._most_files = _allow_open_files(cache.layout.chunks) // 2
 
     def read(self, rows: Rows) -> npt.NDArray[np.floating]:
         """Return the values of rows, [row, layer, feature], in their order and the stored precision.
@@ -59,8 +67,9 @@ class RowReader:
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             values[start : start + size] = self.read(part)
-            for index in set((part // layout.rows_per_chunk).tolist()) & self._maps.keys():
-                self._maps[index].madvise(mmap.MADV_DONTNEED)
+            touched = set((part // layout.rows_per_chunk).tolist()) & self._maps.keys()
+            for mapped in {id(self._maps[index]): self._maps[index] for index in touched}.values():
+                mapped.madvise(mmap.MADV_DONTNEED)
         return values
 
     def verify(self) -> None:
@@ -74,22 +83,55 @@ class RowReader:
                 self._open(index)
 
     def _open(self, index: int) -> npt.NDArray[np.floating]:
-        verified = self.cache.chunk(index)
         place = self.cache.place_of(index)
-        chunk: npt.NDArray[np.floating] = verified
-        if place is not None:
-            mapped = np.memmap(place[0], verified.dtype, "r", place[1], verified.shape)
-            # Rows are wanted at random: reading ahead would fetch what is not asked for.
-            self._maps[index] = mapped._mmap  # type: ignore[attr-defined]
-            self._maps[index].madvise(mmap.MADV_RANDOM)
-            # A plain view: indexing a memmap object costs more than copying a row.
-            chunk = np.asarray(mapped)
+        if place is None:
+            chunk: npt.NDArray[np.floating] = self.cache.chunk(index)
+            self._hold(index, max(1, _MOST_COPIED // chunk.nbytes))
         else:
-            self._copies.append(index)
-            if len(self._copies) * verified.nbytes > _MOST_COPIED:
-                self._chunks[self._copies.popleft()] = None
+            if not self._verified[index]:
+                self.cache.chunk(index)
+                self._verified[index] = True
+            chunk = self._map(index, *place)
         self._chunks[index] = chunk
         return chunk
+
+    def _map(self, index: int, file: Path, offset: int) -> npt.NDArray[np.floating]:
+        """Return a view of a chunk's values in a file; chunks of one file share one map."""
+        layout = self.cache.layout
+        mapped = self._whole or _map_file(file)
+        if file == self.cache.path:
+            self._whole = mapped
+        else:
+            self._hold(index, max(1, self._most_files))
+        self._maps[index] = mapped
+        shape = (len(range(layout.samples)[layout.rows_of(index)]), layout.layers, layout.features)
+        return np.frombuffer(mapped, layout.dtype, math.prod(shape), offset).reshape(shape)
+
+    def _hold(self, index: int, most: int) -> None:
+        """Note a chunk that is held by itself, and let the oldest go if there are too many."""
+        self._held.append(index)
+        if len(self._held) > most:
+            oldest = self._held.popleft()
+            self._chunks[oldest] = None
+            self._maps.pop(oldest, None)
+
+
+def _map_file(file: Path) -> mmap.mmap:
+    with file.open("rb") as handle:
+        mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+    # Rows are wanted at random: reading ahead would fetch what is not asked for.
+    mapped.madvise(mmap.MADV_RANDOM)
+    return mapped
+
+
+def _allow_open_files(wanted: int) -> int:
+    """Raise the number of files that this process may open as far as it may and need; return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    infinite = resource.RLIM_INFINITY
+    if soft != infinite and soft < 2 * wanted:
+        soft = 2 * wanted if hard == infinite else max(soft, min(hard, 2 * wanted))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return 2 * wanted if soft == infinite else soft
 
 
 def shuffled_batches(

@@ -122,10 +122,17 @@ def _digest(store: Path, places: Places) -> str:
 
 
 def _files(store: Path) -> list[Path]:
-    """Return the files of a Zarr store that hold no values; what a killed writer left is none of it."""
+    """Return the files of a Zarr store that hold no values.
+
+    What a killed writer left is none of it, nor are the hidden files of file managers and file systems: Zarr
+    3 has no names that begin with a dot.
+    """
     found = []
     for folder, below, names in os.walk(store):
         if Path(folder) == store / "embeddings":
             below[:] = [name for name in below if name != "c"]
-        found += [Path(folder, name) for name in names if not name.endswith(".partial")]
+        below[:] = [name for name in below if not name.startswith(".")]
+        found += [
+            Path(folder, name) for name in names if not name.startswith(".") and not name.endswith(".partial")
+        ]
     return sorted(found)

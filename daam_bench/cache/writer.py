@@ -2,6 +2,10 @@
 
 import logging
 import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,6 +36,7 @@ class CacheWriter:
     """Opens or creates a store and holds the lock of its part; use it as a context manager.
 
     Several processes may fill one Zarr store, each its own part of the chunks. HDF5 has one writer.
+    A store that is there keeps its size of chunks; attributes that the layout has otherwise are corrected.
 
     Args:
         folder: where stores lie; the store is named after its identity.
@@ -93,6 +98,17 @@ class CacheWriter:
             raise CacheError("not named after its identity", where=path, expected=writer.path.name)
         return writer
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock of the part without opening the store; the writer may be entered within."""
+        if not is_remote(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        _acquire(self._lock, self.path)
+        try:
+            yield
+        finally:
+            self._lock.release()
+
     def __enter__(self) -> Self:
         if not is_remote(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,6 +148,11 @@ class CacheWriter:
         own = [i for i in self.own_chunks() if i not in self._written]
         return [i for i in own if not self._is_whole(i, entries.get(i))]
 
+    def chunks_with_quarantined(self) -> list[int]:
+        """Return this part's committed chunks with samples that have no result."""
+        entries = self.ledger.read()
+        return [i for i in self.own_chunks() if i in entries and entries[i].quarantined]
+
     def write_chunk(self, index: int, block: Block, lengths: list[int], quarantined: dict[str, str]) -> None:
         """Commit one chunk: the values first, then its line in the ledger.
 
@@ -146,6 +167,19 @@ class CacheWriter:
         self.ledger.append(LedgerEntry(chunk=index, sha256=sha256, lengths=lengths, quarantined=quarantined))
         self._written.add(index)
 
+    def take_over(self, entries: Mapping[int, LedgerEntry], read: Callable[[int], Block | None]) -> None:
+        """Commit missing chunks from another store that has them as its ledger says.
+
+        Args:
+            entries: the other store's ledger.
+            read: gives a chunk of it; None if it cannot be read.
+        """
+        for index in self.missing_chunks():
+            entry = entries.get(index)
+            block = None if entry is None else read(index)
+            if entry is not None and block is not None and hash_block(block) == entry.sha256:
+                self.write_chunk(index, block, entry.lengths, entry.quarantined)
+
     def finish(self) -> dict[str, Any]:
         """Write lengths and the mark of completeness; return the facts for a manifest.
 
@@ -154,7 +188,12 @@ class CacheWriter:
         """
         missing = self.missing_chunks()
         if missing:
-            raise CacheError("the cache is not complete", where=self.path, found=f"missing chunks {missing}")
+            raise CacheError(
+                "the cache is not complete",
+                where=self.path,
+                found=f"missing chunks {missing}",
+                remedy="Run the same command again: it computes them.",
+            )
         entries = self.ledger.read()
         ordered = [entries[i] for i in range(self.layout.chunks)]
         self.ledger.rewrite(ordered)
@@ -193,23 +232,39 @@ class CacheWriter:
 
     def _create(self) -> EmbeddingStore:
         """Create under a temporary name, then rename: a store at its place is never half made."""
-        self.ledger.clear()
-        if is_remote(self.path):  # no rename in one step there: a last object says that it is whole
-            remove(self.path)
-            store_class(self.format).create(self.path, self.layout).close()
-            (self.path / _MADE).write_bytes(b"")
+        if is_remote(self.path):
+            self._create_remote()
         else:
-            for left_over in self.path.parent.glob(f".*.{self.path.name}"):
+            self.ledger.clear()
+            torn = self.path.with_name(f"{self.path.name}.structure")  # of an HDF5 file that is gone
+            for left_over in [*self.path.parent.glob(f".*.{self.path.name}"), torn]:
                 remove(left_over)
             temporary = self.path.with_name(f".{os.getpid()}.{self.path.name}")
             store_class(self.format).create(temporary, self.layout).close()
             move(temporary, self.path)
         return store_class(self.format).open(self.path, writable=True)
 
+    def _create_remote(self) -> None:
+        """Create here and upload; a last object says that it is whole: nothing is renamed in one step there.
+
+        Another machine may do the same, or may even have committed chunks since this one looked: no lock
+        reaches it. So nothing is deleted, and both write equal bytes. A line of the ledger whose chunk is not
+        there counts for nothing.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder, self.path.name)
+            store_class(self.format).create(made, self.layout).close()
+            for file in sorted(made.rglob("*")):
+                if file.is_file():
+                    target = self.path / file.relative_to(made).as_posix()
+                    target.write_bytes(file.read_bytes())
+        (self.path / _MADE).write_bytes(b"")
+
     def _open(self) -> EmbeddingStore:
         store = store_class(self.format).open(self.path, writable=True)
         try:
-            found = CacheIdentity.of_attributes(store.layout().attributes, self.path)
+            there = store.layout()
+            found = CacheIdentity.of_attributes(there.attributes, self.path)
             if found != self.identity:
                 raise CacheError(
                     "the cache belongs to something else",
@@ -217,6 +272,13 @@ class CacheWriter:
                     found="; ".join(self.identity.differences(found)),
                     remedy="Move it away and run snakemake again.",
                 )
+            self.layout = replace(self.layout, rows_per_chunk=there.rows_per_chunk)
+            wanted = {key: value for key, value in self.layout.attributes.items() if key not in _OWN}
+            if stale := {
+                k: v for k, v in wanted.items() if k not in there.attributes or there.attributes[k] != v
+            }:
+                logging.warning("%s: corrected %s", self.path, ", ".join(stale))
+                store.write_summary(None, stale)
         except BaseException:
             store.close()
             raise

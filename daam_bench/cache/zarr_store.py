@@ -119,10 +119,11 @@ class ZarrStore(EmbeddingStore):
         raw = codecs == [BytesCodec, Crc32cCodec] and not is_remote(self.path)
         return (self._chunk_file(index), 0) if raw else None
 
-    def write_summary(self, lengths: npt.NDArray[np.int64], attributes: dict[str, Any]) -> None:
-        """Write the lengths and further attributes; durable when it returns."""
+    def write_summary(self, lengths: npt.NDArray[np.int64] | None, attributes: dict[str, Any]) -> None:
+        """Write attributes and, once all chunks are there, the lengths; durable when it returns."""
         _remove_leftovers(self.path, self.path / "length", self.path / "length" / "c")
-        cast("zarr.Array[Any]", self.group["length"])[:] = lengths
+        if lengths is not None:
+            cast("zarr.Array[Any]", self.group["length"])[:] = lengths
         self.group.attrs.update(attributes)
         _sync_all(self.path / "length")
         for part in (self.path / "zarr.json", self.path):

@@ -89,6 +89,22 @@ def cache_repair(path: CachePath) -> None:
     typer.echo(f"{path}: {computed} samples extracted again")
 
 
+@cache_app.command("prune")
+def cache_prune(
+    path: CachePath,
+    yes: Annotated[bool, typer.Option("--yes", help="remove them; without it they are only shown")] = False,
+) -> None:
+    """Show the stores that a cache's manifest does not name, older ones; with --yes remove them.
+
+    An extraction takes from them the rows that did not change.
+    """
+    from daam_bench.cache.prune import prune_cache
+
+    for other in prune_cache(path, yes):
+        done = "in use, left alone" if other.in_use else "removed" if yes else "would be removed (--yes)"
+        typer.echo(f"{other.path}: {other.size / 2**20:.1f} MiB, {done}")
+
+
 @cache_app.command("convert")
 def cache_convert(
     path: CachePath,

@@ -1,11 +1,18 @@
 """Verify, repair and convert real caches."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
 
 import pytest
 import zarr
 from cache.test_extraction import QUIET, extract, measured
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from daam_bench.cache.conversion import convert_cache
@@ -151,6 +158,47 @@ def test_damage_is_found_and_repair_restores_every_byte(cache, original, damage)
 def test_repair_of_a_whole_cache_computes_nothing(cache, original):
     assert repair_cache(cache, QUIET) == 0
     assert files_of(cache) == files_of(original)
+
+
+@pytest.mark.parametrize(
+    "moment", ["_create", "take_over", "finish"], ids=["new store", "chunks taken over", "all is there"]
+)
+def test_a_killed_repair_loses_nothing_that_was_good(cache, original, moment):
+    damage_structure(cache)
+    if store_of_format := next(cache.glob("*.zarr"), None):
+        flip(store_of_format / "embeddings" / "c" / "1" / "0" / "0", 7)
+    script = textwrap.dedent(f"""
+        import os, signal, sys
+        from pathlib import Path
+        from rich.progress import Progress
+        from daam_bench.cache.repair import repair_cache
+        from daam_bench.cache.writer import CacheWriter
+        whole = CacheWriter.{moment}
+        def killed(self, *arguments):
+            whole(self, *arguments)
+            os.kill(os.getpid(), signal.SIGKILL)
+        CacheWriter.{moment} = killed
+        repair_cache(Path({str(cache)!r}), Progress(disable=True))
+    """)
+    done = subprocess.run([sys.executable, "-c", script], check=False, env=os.environ)
+    assert done.returncode == -signal.SIGKILL
+    again = 0 if moment == "finish" or store_of_format is None else 11
+    assert repair_cache(cache, QUIET) == again
+    assert verify_cache(cache).ok
+    assert files_of(cache) == files_of(original)
+
+
+def test_a_repair_waits_for_a_writer_before_it_moves_anything(cache):
+    damage_structure(cache)
+    store = next(p for p in cache.iterdir() if p.suffix in {".zarr", ".h5"})
+    with FileLock(store.with_name(f"{store.name}.1-of-1.lock")):
+        thread = threading.Thread(target=repair_cache, args=(cache, QUIET))
+        thread.start()
+        thread.join(timeout=1)
+        assert thread.is_alive()
+        assert store.exists()
+    thread.join()
+    assert verify_cache(cache).ok
 
 
 def test_a_changed_manifest_is_refused(cache):

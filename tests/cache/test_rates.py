@@ -31,6 +31,7 @@ def test_samples_and_units_are_counted_with_their_rates(clock):
     assert rates.measured() == {
         "computed_samples": 7,
         "reused_samples": 2,
+        "units": positions / 2,
         "seconds": 4,
         "samples_per_second": 7 / 4,
         "unit": "lengths",

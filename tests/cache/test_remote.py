@@ -74,7 +74,7 @@ def test_an_extraction_goes_on_where_it_was(remote, real_resources, tmp_path):
     (store / "embeddings" / "c" / "3" / "0" / "0").unlink()
     extract(tmp_path / "again", real_resources, "zarr", url=url.rsplit("/", 2)[0])
     facts = json.loads((tmp_path / "again" / "manifest.json").read_text())
-    assert facts["measurements"]["computed_samples"] == 11
+    assert facts["measurements"]["last_run_computed_samples"] == 11
     assert facts["location"] == url
 
 

@@ -1,3 +1,8 @@
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
 import numpy as np
 import pytest
 from contracts.test_store_contract import ROWS, SAMPLES, fill, values
@@ -21,6 +26,32 @@ def test_values_come_from_a_memory_map(tmp_path, kind):
     file, offset = cache.place_of(2)
     raw = np.fromfile(file, "float32", offset=offset, count=ROWS * 5 * 13).reshape(ROWS, 5, 13)
     assert np.array_equal(raw, values()[2 * ROWS : 3 * ROWS])
+
+
+def test_more_chunks_than_files_that_may_be_open(tmp_path, kind):
+    script = textwrap.dedent(f"""
+        import resource, sys
+        sys.path[:0] = [{str(Path(__file__).parents[1])!r}]
+        from dataclasses import replace
+        from pathlib import Path
+        import numpy as np
+        from contracts import test_store_contract as contract
+        from daam_bench.cache.reader import open_cache
+        from daam_bench.cache.stream import RowReader
+        layout = replace(contract.make_layout(), rows_per_chunk=1)
+        contract.make_layout = lambda dtype="float32": layout
+        cache = open_cache(contract.fill(Path({str(tmp_path)!r}), {kind!r}))
+        expected = cache.load()
+        assert cache.layout.chunks == 31
+        resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
+        reader = RowReader(cache)
+        reader.verify()
+        rows = np.random.default_rng(1).integers(0, 31, 997)
+        assert np.array_equal(reader.read(rows), expected[rows])
+        print("read")
+    """)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == "read\n", done.stderr
 
 
 def test_an_epoch_is_a_full_shuffle(tmp_path, kind):

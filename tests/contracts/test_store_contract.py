@@ -4,11 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples
 from daam_bench.cache.ledger import ledger_path
@@ -198,6 +201,46 @@ def test_another_identity_at_the_same_place_names_the_field_and_both_values(home
     move(path, writer.path)
     with pytest.raises(CacheError, match=r"encoder\.weights: xyz here, abc there"):
         writer.__enter__()
+
+
+def test_machines_that_create_one_remote_store_at_once_lose_nothing(home, kind, monkeypatch):
+    if kind != "s3":
+        pytest.skip("one machine, one lock")
+    monkeypatch.setattr("daam_bench.cache.writer.lock_of", lambda *_: FileLock(tempfile.mktemp()))
+    first, second = (
+        CacheWriter(home, "zarr", make_layout(), make_identity(), (number, 2)) for number in (1, 2)
+    )
+    with first:
+        rows = first.layout.rows_of(0)
+        first.write_chunk(0, values()[rows], list(range(1, rows.stop + 1)), {})
+        # The other machine looked before the store was there.
+        with monkeypatch.context() as patch:
+            patch.setattr("daam_bench.cache.writer._is_made", lambda _: False)
+            second.__enter__()
+        second.__exit__()
+        assert first.missing_chunks() == [1]
+    assert sorted(second.ledger.read()) == [0]
+
+
+def test_another_size_of_chunks_keeps_what_is_there(home, kind):
+    whole = files_of(fill(home / "whole", kind))
+    fill(home, kind, stop_after=3)
+    other = replace(make_layout(), rows_per_chunk=ROWS - 2)
+    with CacheWriter(home, form(kind), other, make_identity()) as writer:
+        assert writer.missing_chunks() == [3, 4]
+    assert files_of(fill(home, kind)) == whole
+
+
+def test_attributes_that_differ_are_corrected(home, kind):
+    path = fill(home, kind)
+    other = make_layout().with_attributes({"class_names": ["c", "b", "a"], "dataset": "toy"})
+    with CacheWriter(home, form(kind), other, make_identity()) as writer:
+        assert writer.missing_chunks() == []
+        writer.finish()
+    cache = open_cache(path)
+    assert cache.class_names == ["c", "b", "a"]
+    assert np.array_equal(cache.load(), values())
+    assert verify_cache(path).ok
 
 
 def test_a_second_writer_waits_for_the_first(home, kind):

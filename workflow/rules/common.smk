@@ -75,8 +75,10 @@ def weights_contents(wildcards):
 
 
 def extraction_spec(wildcards):
-    """Return the job of one cache as JSON."""
-    return json.dumps(specs.extraction_spec(CONFIG, PLAN, wildcards.dataset, wildcards.encoder))
+    """Return the job of one cache as JSON; the size of its chunks, which changes no number, is not in it."""
+    spec = specs.extraction_spec(CONFIG, PLAN, wildcards.dataset, wildcards.encoder)
+    del spec["cache"]["chunk_mebibytes"]
+    return json.dumps(spec)
 
 
 def training_spec(wildcards):

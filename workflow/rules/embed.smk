@@ -75,7 +75,7 @@ rule extract_part:
         "Extracting the embeddings of {wildcards.dataset} with {wildcards.encoder}, part {wildcards.scatteritem}"
     shell:
         "daam-bench step extract-part {input.samples:q} {output:q} --part {wildcards.scatteritem}"
-        " --spec {params.spec:q} --log {log:q}"
+        " --spec {params.spec:q} --chunk-mebibytes {CONFIG.cache.chunk_mebibytes} --log {log:q}"
 
 
 rule extract_embeddings:
@@ -94,4 +94,4 @@ rule extract_embeddings:
         "Completing the cache of {wildcards.dataset} with {wildcards.encoder}"
     shell:
         "daam-bench step finish-cache {input.samples:q} {input.parts:q} --manifest {output:q}"
-        " --spec {params.spec:q} --log {log:q}"
+        " --spec {params.spec:q} --chunk-mebibytes {CONFIG.cache.chunk_mebibytes} --log {log:q}"
