@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import json
 import os
 import stat
@@ -9,9 +10,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from daam_bench.errors import DataError, MachineError
 from daam_bench.records import write_atomically
+
+if TYPE_CHECKING:
+    from soundfile import SoundFile
 
 Known = dict[str, tuple[list[int], str]]
 
@@ -19,6 +24,8 @@ Known = dict[str, tuple[list[int], str]]
 _OF_THE_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
 # What a file may take in memory.
 _MOST_BYTES = 2**30
+# From here on a header's number of samples says that it is not known.
+UNKNOWN_LENGTH = 2**62
 
 
 def recording_of(content_key: str) -> str:
@@ -66,6 +73,21 @@ def read_sample(folder: Path, name: str) -> tuple[bytes, str]:
 def _read(path: Path, _clocks: tuple[int, ...]) -> tuple[bytes, str]:
     content = path.read_bytes()
     return content, hashlib.sha256(content).hexdigest()
+
+
+def open_stream(content: bytes) -> "SoundFile":
+    """Return a recording that can only be read on, such as one whose header does not tell its length.
+
+    Raises:
+        RuntimeError: if it is no recording.
+    """
+    from soundfile import SoundFile
+
+    class Stream(SoundFile):
+        def seekable(self) -> bool:
+            return False
+
+    return Stream(io.BytesIO(content))
 
 
 def contents_fingerprint(

@@ -80,8 +80,9 @@ def _members(path: Path) -> dict[str, dict[str, Any]]:
         with tarfile.open(path) as archive:
             for member in archive:
                 name = member.name.rpartition("/")[2]
-                handle = archive.extractfile(member) if name in _SPLITS.values() else None
-                if handle is None or not member.isreg() or name in found:
+                wanted = name in _SPLITS.values() and name not in found and member.isreg()
+                handle = archive.extractfile(member) if wanted else None
+                if handle is None:
                     continue
                 if member.size > _MOST_BYTES:
                     raise DataError(f"{member.name} is too large", where=path, found=f"{member.size} bytes")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from daam_bench.contents import read_sample
+from daam_bench.contents import open_stream, read_sample
 from daam_bench.errors import DataError
 
 # A remainder below this has too few samples for any speech encoder's first frame (25 ms).
@@ -67,15 +67,16 @@ def _duration(row: Mapping[Hashable, object], folder: Path) -> float:
 
 
 def _seconds(content: bytes) -> float:
-    """Return what the header says if the last frame is there; else count: some streams do not know."""
+    """Return what the header says if the last frame is there; else what there is, up to a bound."""
     import soundfile
 
     with suppress(RuntimeError), soundfile.SoundFile(io.BytesIO(content)) as handle:
         handle.seek(handle.frames - 1)
         if len(handle.read(1)):
             return float(handle.frames / handle.samplerate)
-    with soundfile.SoundFile(io.BytesIO(content)) as handle:  # one that failed to seek reads nothing more
-        frames, most = 0, _LONGEST_SECONDS * handle.samplerate
-        while frames <= most and (read := len(handle.read(_BLOCK))):
-            frames += read
+    frames = 0
+    with open_stream(content) as handle:
+        with suppress(RuntimeError):  # the end is cut off
+            while frames <= _LONGEST_SECONDS * handle.samplerate and (read := len(handle.read(_BLOCK))):
+                frames += read
         return float(frames / handle.samplerate)

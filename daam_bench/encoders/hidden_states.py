@@ -44,7 +44,8 @@ class LayerPooler:
             EncoderError: if the model returns no hidden states, they are of several shapes or depend on
                 weights that its files lack, or hooks cannot reproduce them.
         """
-        states = getattr(self.model(**inputs, output_hidden_states=True), "hidden_states", None) or ()
+        output = self.model(**inputs, output_hidden_states=True)
+        states: tuple[Tensor, ...] = getattr(output, "hidden_states", None) or ()
         shapes = [tuple(state.shape) for state in states]
         if len(shapes) != self.layers + 1 or len(shapes[-1]) != 3 or len(set(shapes[1:])) > 1:
             raise EncoderError(

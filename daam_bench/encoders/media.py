@@ -13,7 +13,7 @@ import soundfile
 from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy.signal import resample_poly
 
-from daam_bench.contents import read_sample, recording_of
+from daam_bench.contents import UNKNOWN_LENGTH, open_stream, read_sample, recording_of
 from daam_bench.errors import DataError
 
 # Far beyond any encoder's input, and small enough to decode anywhere.
@@ -63,20 +63,18 @@ def read_audio(
 
 
 def _open_at(content: bytes, second: float) -> soundfile.SoundFile:
-    """Return a recording, opened at a time; one that cannot seek (of unknown length) is read up to there."""
+    """Return a recording, opened at a time; one of unknown length is read up to there."""
     handle = soundfile.SoundFile(io.BytesIO(content))
     if not 1 <= handle.samplerate <= _HIGHEST_RATE:
         raise DataError(f"audio of {handle.samplerate} samples a second", expected="at most 1 million")
-    start = min(round(second * handle.samplerate), handle.frames)
-    if not start:
+    start = round(second * handle.samplerate)
+    if handle.frames < UNKNOWN_LENGTH:
+        handle.seek(min(start, handle.frames))
         return handle
-    try:
-        handle.seek(start)
-    except RuntimeError:
-        handle = soundfile.SoundFile(io.BytesIO(content))
-        while start and (read := len(handle.read(min(start, _BLOCK)))):
-            start -= read
-    return handle
+    stream = open_stream(content)
+    while start and (read := len(stream.read(min(start, _BLOCK)))):
+        start -= read
+    return stream
 
 
 def read_image(row: Mapping[Hashable, Any], folder: Path) -> Image.Image:
