@@ -19,6 +19,7 @@ from daam_bench.heads.presets import VARIANTS
 from daam_bench.plan import RESOURCES, Plan
 from daam_bench.records import RunRecord, write_atomically
 from daam_bench.specs import extraction_spec, training_spec, tuning_spec
+from daam_bench.training.folds import check_dealing
 from daam_bench.training.names import BASELINES
 from daam_bench.training.run import run_job
 from daam_bench.training.spec import TrainingSpec
@@ -87,6 +88,7 @@ def make_cache(
     frame = list_samples(dataset, plan.datasets[dataset])
     samples = output / "samples" / f"{dataset}.parquet"
     write_atomically(samples, frame.to_parquet(index=False))
+    check_dealing(frame, plan.datasets[dataset].folds)
     check_leakage(frame, plan.datasets[dataset], str(samples.with_suffix(".leakage.csv")))
     spec = ExtractionSpec.model_validate(extraction_spec(config, plan, dataset, encoder))
     frame = pd.read_parquet(samples)

@@ -58,10 +58,13 @@ def check_leakage_step(samples: Path, output: Path, spec: Spec, log: Log = None)
 
     from daam_bench.config import DatasetConfig
     from daam_bench.datasets.leakage import check_leakage
+    from daam_bench.training.folds import check_dealing
 
     with _logged(log):
         rows = f"{output}.found"
-        found = check_leakage(pd.read_parquet(samples), DatasetConfig.model_validate_json(spec), rows)
+        frame, config = pd.read_parquet(samples), DatasetConfig.model_validate_json(spec)
+        check_dealing(frame, config.folds)
+        found = check_leakage(frame, config, rows)
         found.to_csv(output, index=False)
         Path(rows).unlink(missing_ok=True)
 

@@ -1,16 +1,20 @@
 """AG News: titles and descriptions of four topics (Zhang, Zhao and LeCun, 2015)."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from daam_bench.config import DatasetConfig
 from daam_bench.datasets.base import DatasetKind
 from daam_bench.datasets.hugging_face import label_names, load_splits
+from daam_bench.datasets.published import class_indices, split_with
 from daam_bench.errors import DataError
 
 _CLASSES = ("World", "Sports", "Business", "Sci/Tech")
 _FILES = {"train": "train.csv", "validation": "test.csv"}
+_SPLITS = {"train": "train", "validation": "test"}
 
 AG_NEWS = DatasetKind(
     name="ag_news",
@@ -29,15 +33,13 @@ def read_ag_news(config: DatasetConfig) -> pd.DataFrame:
     """Return all articles; the test split validates (method.md section 2).
 
     Raises:
-        DataError: if files are missing or are not class, title, description.
+        DataError: if files, splits or columns are missing or are not class, title, description.
     """
     if (Path(config.path) / _FILES["train"]).exists():
         parts = [_read_csv(Path(config.path) / file, split) for split, file in _FILES.items()]
     else:
         loaded = load_splits(config)
-        parts = [
-            _from_hub(loaded[name], split) for split, name in (("train", "train"), ("validation", "test"))
-        ]
+        parts = [_from_hub(loaded, name, split, config.path) for split, name in _SPLITS.items()]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -51,11 +53,11 @@ def _read_csv(path: Path, split: str) -> pd.DataFrame:
     return _frame(labels, table["title"].fillna("") + " " + table["description"].fillna(""), split)
 
 
-def _from_hub(data: object, split: str) -> pd.DataFrame:
-    names = label_names(data, "label")
+def _from_hub(loaded: Mapping[str, Any], name: str, split: str, where: str) -> pd.DataFrame:
+    data = split_with(loaded, name, ("text", "label"), where)
+    labels = class_indices(label_names(data, "label"), _CLASSES, f"{where} ({name})")
     # The hub's column `text` is title and description, joined by a space.
-    texts = pd.Series(list(data["text"]))  # type: ignore[index]
-    return _frame(pd.Series([_CLASSES.index(name) for name in names]), texts, split)
+    return _frame(pd.Series(labels), pd.Series([text or "" for text in data["text"]]), split)
 
 
 def _frame(labels: "pd.Series[int]", texts: "pd.Series[str]", split: str) -> pd.DataFrame:

@@ -27,6 +27,7 @@ class DatasetKind:
         counts: number of samples of each group as published; a different number is an error.
         class_counts: number of samples by split and class as published; likewise.
         files: files that the path must hold, checked before any job starts.
+        reads_path: whether the samples lie at the configuration's path.
         source: where the data comes from.
         licence: licence as its source states it.
         citation: publication to cite.
@@ -45,6 +46,7 @@ class DatasetKind:
     counts: Mapping[str, int] = field(default_factory=dict)
     class_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    reads_path: bool = True
 
     def modality_of(self, config: DatasetConfig, where: str) -> Modality:
         """Return the modality of a dataset of this kind, and check that its settings fit the kind.

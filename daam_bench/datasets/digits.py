@@ -16,6 +16,7 @@ DIGITS = DatasetKind(
     groups=(),
     reader="daam_bench.datasets.digits:read_digits",
     counts={"": 1797},
+    reads_path=False,
     source="scikit-learn, sklearn.datasets.load_digits: test part of the UCI set",
     licence="CC-BY-4.0 (UCI), BSD-3-Clause (scikit-learn)",
     citation="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998",

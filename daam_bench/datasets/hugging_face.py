@@ -1,13 +1,17 @@
 """A dataset of the Hugging Face hub at a pinned commit, or one that lies in a folder."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from daam_bench.config import DatasetConfig
+from daam_bench.contents import read_sample
 from daam_bench.datasets.base import DatasetKind
 from daam_bench.datasets.declaration import check_columns, columns_of, use_of_splits
+from daam_bench.datasets.hub import load_at_commit
 from daam_bench.errors import ConfigError, DataError
 
 HUGGING_FACE = DatasetKind(
@@ -49,7 +53,7 @@ def read_hugging_face(config: DatasetConfig) -> pd.DataFrame:
             texts = [list(data[name]) for name in content]
             part["text"] = [" ".join(str(text) for text in row) for row in zip(*texts, strict=True)]
         else:
-            part["content"] = encoded_files(data, content[0])
+            part["content"] = encoded_files(data, content[0], config.path)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 
@@ -61,7 +65,7 @@ def load_splits(config: DatasetConfig) -> dict[str, Any]:
         ConfigError: if a hub id has no commit.
         DataError: if it cannot be loaded.
     """
-    from datasets import Dataset, disable_progress_bars, load_dataset, load_from_disk
+    from datasets import Dataset, disable_progress_bars, load_from_disk
 
     disable_progress_bars()
     path = Path(config.path)
@@ -75,7 +79,7 @@ def load_splits(config: DatasetConfig) -> dict[str, Any]:
         if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
             loaded = load_from_disk(config.path)
         else:
-            loaded = load_dataset(config.path, name=config.subset, revision=config.revision)
+            loaded = load_at_commit(config.path, config.subset, config.revision)
     except (OSError, ValueError, RuntimeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"cannot be loaded ({first})", where=config.path) from None
@@ -88,14 +92,31 @@ def label_names(data: Any, column: str) -> list[str]:
     return [str(value) if names is None else names[value] for value in data[column]]
 
 
-def encoded_files(data: Any, column: str) -> list[bytes]:
-    """Return the bytes of the encoded image or audio file of each row, undecoded."""
+def encoded_files(data: Any, column: str, where: str) -> list[bytes]:
+    """Return the bytes of the encoded image or audio file of each row, undecoded; b"" where there is none.
+
+    A row that only names a file has it below the dataset's folder, or in the caches of the hub.
+
+    Raises:
+        DataError: if the column has other content.
+    """
     from datasets import Audio, Image
 
     feature = data.features[column]
     if not isinstance(feature, Audio | Image):
         raise DataError("is no column of images or audio", where=column, found=type(feature).__name__)
     raw = data.cast_column(column, type(feature)(decode=False))
-    return [
-        row["bytes"] if row["bytes"] is not None else Path(row["path"]).read_bytes() for row in raw[column]
-    ]
+    return [_encoded(row, where) for row in raw[column]]
+
+
+def _encoded(row: Mapping[str, Any] | None, where: str) -> bytes:
+    from datasets.config import HF_DATASETS_CACHE
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    if row is not None and row["bytes"] is not None:
+        return bytes(row["bytes"])
+    if row is not None and row["path"] is not None:
+        for folder in (where, Path(where).resolve(), HF_DATASETS_CACHE, HF_HUB_CACHE):
+            with suppress(DataError):
+                return read_sample(Path(folder), row["path"])[0]
+    return b""  # the listing says so

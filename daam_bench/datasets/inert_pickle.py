@@ -69,12 +69,24 @@ def read_inert(path: Path) -> dict[str, Any]:
     """
     try:
         data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", where=path) from None
+    return inert_mapping(data, path)
+
+
+def inert_mapping(data: bytes, where: object) -> dict[str, Any]:
+    """Return what `read_inert` does, of the content of a file; `where` is named in errors.
+
+    Raises:
+        DataError: if it is no such mapping, or names anything else.
+    """
+    try:
         _refuse_absurd(data)
         return _mapping(io.BytesIO(data))
     except Exception as error:  # a hostile file makes the reader raise anything
         raise DataError(
             f"cannot be read safely ({error})",
-            where=path,
+            where=where,
             expected="a mapping of texts, lists and arrays of bytes, as CIFAR publishes it",
         ) from None
 

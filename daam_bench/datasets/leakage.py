@@ -5,6 +5,7 @@ import logging
 import pandas as pd
 
 from daam_bench.config import DatasetConfig, FoldRule
+from daam_bench.contents import recording_of
 from daam_bench.errors import DataError
 
 
@@ -35,27 +36,37 @@ def check_leakage(samples: pd.DataFrame, config: DatasetConfig, rows: str) -> pd
 
 
 def find_leakage(samples: pd.DataFrame, rule: FoldRule) -> pd.DataFrame:
-    """Return the samples that have a twin in another split: columns sample_id, part, reason.
+    """Return the samples that have a twin in another part: columns sample_id, part, reason.
 
-    A part is what the fold rule keeps apart: the split (split_column) or the group (rules by group). The rule
-    `stratified` deals samples of equal content together, so nothing can leak.
+    A part is what the rule keeps apart. Twins have equal content, are clips of one recording, or are of one
+    group.
+
+    - split_column keeps splits apart: twins of all kinds are looked for.
+    - leave_one_group_out keeps groups apart: equal content is looked for.
+    - stratified deals recordings as a whole and equal content together, but not groups: these are looked for,
+      where there are several.
+    - stratified_by_group deals groups as a whole, and those that share content together: nothing can leak.
 
     Args:
         samples: table from `list_samples`, with `content_key`.
         rule: how samples are dealt to folds.
     """
-    if rule.rule == "stratified":
-        return pd.DataFrame(columns=["sample_id", "part", "reason"])
-    by_split = rule.rule == "split_column"
-    used = samples[samples["split"].isin(["train", "validation"])] if by_split else samples
-    part = used["split"] if by_split else used["group"]
-    # Clips of one recording share what stands before the @.
-    checks = {"equal content": used["content_key"].str.split("@").str[0]}
-    if by_split:
-        checks["one group"] = used["group"].where(used["group"] != "")
-    found = []
-    for reason, key in checks.items():
+    used = samples
+    if rule.rule == "split_column":
+        used = samples[samples["split"].isin(["train", "validation"])]
+    recording, group = used["content_key"].map(recording_of), used["group"].where(used["group"] != "")
+    several = len(set(group.dropna())) > 1
+    checks = {
+        "split_column": [("equal content", used["split"], recording), ("one group", used["split"], group)],
+        "leave_one_group_out": [("equal content", used["group"], recording)],
+        "stratified": [("one group", recording, group)] if several else [],
+        "stratified_by_group": [],
+    }[rule.rule]
+    found = [pd.DataFrame(columns=["sample_id", "part", "reason"])]
+    for reason, part, key in checks:
         table = pd.DataFrame({"sample_id": used["sample_id"], "part": part, "reason": reason, "twin": key})
         spread = table.groupby("twin")["part"].transform("nunique")
+        if rule.rule == "stratified":  # recordings have no name that says anything
+            table["part"] = "any part, of group " + table["twin"]
         found.append(table[spread > 1].sort_values(["twin", "part"]).drop(columns="twin"))
     return pd.concat(found, ignore_index=True)

@@ -1,6 +1,7 @@
 """The table of samples: one row a sample, in a fixed order, with a hash of its content."""
 
 import hashlib
+import logging
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from pkgutil import resolve_name
@@ -9,30 +10,32 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from daam_bench.config import DatasetConfig
+from daam_bench.contents import read_sample
 from daam_bench.datasets.base import DatasetKind
 from daam_bench.datasets.clips import cut_into_clips
 from daam_bench.datasets.declaration import label_classes
 from daam_bench.datasets.registry import dataset_kind
-from daam_bench.errors import DataError
+from daam_bench.errors import ConfigError, DataError
 
 
 def list_samples(name: str, config: DatasetConfig) -> pd.DataFrame:
     """Return the samples of a dataset.
 
     Columns: sample_id, label, group, split; content_key, the sha256 of the content, for a clip followed by
-    its bounds; the payload `text`, or `file` (relative to the attribute `folder`), or `content` (bytes of an
-    encoded file); for clips start_second and stop_second.
+    its bounds, and unlike any other for a sample without content; the payload `text`, or `file` (relative to
+    the attribute `folder`), or `content` (bytes of an encoded file); for clips start_second and stop_second.
     Attributes (`frame.attrs`): class_names, modality, kind, title, licence, source, folder.
 
     Raises:
-        ConfigError: if the dataset's settings do not fit its kind.
-        DataError: if files are missing, counts differ from the published ones, an id occurs twice, or a
-            label is outside the declared classes.
+        ConfigError: if the dataset's settings do not fit its kind, or a revision is set for a folder.
+        DataError: if files are missing, none can be read, counts differ from the published ones, an id
+            occurs twice, or a label is outside the declared classes.
+        MachineError: if the machine cannot read a file.
     """
     frame = choose_samples(name, config)
     attributes = dict(frame.attrs)
     folder = Path(attributes["folder"])
-    frame = frame.assign(content_key=[_content_hash(row, folder) for row in frame.to_dict("records")])
+    frame = frame.assign(content_key=_content_keys(frame, folder, f"datasets.{name}"))
     if config.clip_seconds is not None:
         frame = cut_into_clips(frame, folder, config.clip_seconds)
     frame.attrs = attributes
@@ -45,6 +48,13 @@ def choose_samples(name: str, config: DatasetConfig) -> pd.DataFrame:
     There is no content_key, and recordings are not cut into clips. Errors are those of `list_samples`.
     """
     where = f"datasets.{name}"
+    if config.revision is not None and Path(config.path).exists():
+        raise ConfigError(
+            "a file or folder has no revision",
+            where=where,
+            found=config.path,
+            remedy="Remove the revision, or take another path for the hub's dataset: this one exists here.",
+        )
     kind = dataset_kind(config.kind, f"{where}.kind")
     modality = kind.modality_of(config, where)
     frame: pd.DataFrame = resolve_name(kind.reader)(config)
@@ -56,7 +66,7 @@ def choose_samples(name: str, config: DatasetConfig) -> pd.DataFrame:
     frame = frame.reset_index(drop=True)
     _check(frame, kind, classes, where)
     if config.samples_per_group is not None:
-        frame = _draw(frame, config.samples_per_group, config.sampling_seed).reset_index(drop=True)
+        frame = _draw(frame, config.samples_per_group, config.sampling_seed, where).reset_index(drop=True)
     folder = Path(config.path) if Path(config.path).is_dir() else Path(config.path).parent
     frame.attrs = {
         "class_names": classes,
@@ -70,17 +80,39 @@ def choose_samples(name: str, config: DatasetConfig) -> pd.DataFrame:
     return frame
 
 
-def _content_hash(row: Mapping[Hashable, object], folder: Path) -> str:
-    """Return the sha256 of a text, of bytes or of a file; an unreadable file has the hash of nothing."""
-    if "text" in row:
-        return hashlib.sha256(str(row["text"]).encode()).hexdigest()
-    content = row.get("content")
-    if not isinstance(content, bytes):
+def _content_keys(frame: pd.DataFrame, folder: Path, where: str) -> list[str]:
+    """Return the sha256 of each sample's content.
+
+    Samples without any have keys that nothing else has: they are no twins of each other, and what is found in
+    their place later belongs to no key.
+    """
+    keys, problems = [], []
+    for row in frame.to_dict("records"):
         try:
-            content = (folder / str(row["file"])).read_bytes()
-        except OSError:
-            content = b""
-    return hashlib.sha256(content).hexdigest()
+            keys.append(_content_hash(row, folder))
+        except DataError as error:
+            problems.append(f"{row['sample_id']}: {error}")
+            keys.append("none-" + hashlib.sha256(str(row["sample_id"]).encode()).hexdigest())
+    if len(problems) == len(frame):
+        raise DataError("none of the samples can be used", where=where, found=problems[0])
+    if problems:
+        logging.warning("%s: %d samples cannot be used, such as %s", where, len(problems), problems[0])
+    return keys
+
+
+def _content_hash(row: Mapping[Hashable, object], folder: Path) -> str:
+    """Return the sha256 of a text, of bytes or of a file; errors are those of `read_sample`."""
+    content = row.get("content")
+    if "text" in row:
+        text = str(row["text"])
+        content = text.encode(errors="surrogatepass") if text.strip() else b""
+    if not isinstance(content, bytes):
+        content, digest = read_sample(folder, str(row["file"]))
+    else:
+        digest = hashlib.sha256(content).hexdigest()
+    if not content:
+        raise DataError("empty")
+    return digest
 
 
 def _check(frame: pd.DataFrame, kind: DatasetKind, classes: list[str], where: str) -> None:
@@ -107,11 +139,21 @@ def _check(frame: pd.DataFrame, kind: DatasetKind, classes: list[str], where: st
             )
 
 
-def _draw(frame: pd.DataFrame, per_group: int, seed: int) -> pd.DataFrame:
+def _draw(frame: pd.DataFrame, per_group: int, seed: int, where: str) -> pd.DataFrame:
     """Keep `per_group` samples of each group at random, class shares kept, in the original order."""
     kept = []
-    for _, part in frame.groupby(["group", "split"]):
+    for (group, _), part in frame.groupby(["group", "split"]):
         if len(part) > per_group:
-            part, _ = train_test_split(part, train_size=per_group, stratify=part["label"], random_state=seed)
+            try:
+                part, _ = train_test_split(
+                    part, train_size=per_group, stratify=part["label"], random_state=seed
+                )
+            except ValueError as error:
+                raise ConfigError(
+                    f"cannot draw samples with class shares kept ({error})",
+                    where=f"{where}.samples_per_group",
+                    found=f"{per_group} of {len(part)} in group {group!r}",
+                    remedy="Draw more of each group, or remove samples_per_group.",
+                ) from None
         kept.append(part)
     return pd.concat(kept).sort_index()

@@ -105,7 +105,7 @@ def load_encoder(name: str, config: EncoderConfig, short_clips: ShortClips = "ma
         short_clips: what is done with short speech clips (D10).
 
     Raises:
-        ConfigError: if no adapter serves the modality, or a hub id has no pinned revision.
+        ConfigError: if no adapter serves the modality, a hub id has no pinned revision, or a folder has one.
         EncoderError: if the model cannot be opened or does not return hidden states.
     """
     if config.modality not in _MODALITIES:
@@ -116,6 +116,13 @@ def load_encoder(name: str, config: EncoderConfig, short_clips: ShortClips = "ma
             where=f"encoders.{name}",
             found=config.model,
             remedy="Set encoders.<name>.revision to a commit of the model.",
+        )
+    if Path(config.model).exists() and config.revision is not None:
+        raise ConfigError(
+            "a folder has no revision",
+            where=f"encoders.{name}",
+            found=config.model,
+            remedy="Remove the revision, or take another path for the hub's model: this one exists here.",
         )
     keep_memory_flat()
     options = {"short_clips": short_clips} if config.modality == "speech" else {}

@@ -41,16 +41,20 @@ class LayerPooler:
         """Compare with `output_hidden_states=True` once and settle which list and what last entry it is.
 
         Raises:
-            EncoderError: if the model returns no hidden states, or hooks cannot reproduce them.
+            EncoderError: if the model returns no hidden states, they are of several shapes or depend on
+                weights that its files lack, or hooks cannot reproduce them.
         """
-        states = getattr(self.model(**inputs, output_hidden_states=True), "hidden_states", None)
-        if states is None or len(states) != self.layers + 1 or states[-1].dim() != 3:
+        output = self.model(**inputs, output_hidden_states=True)
+        states: tuple[Tensor, ...] = getattr(output, "hidden_states", None) or ()
+        shapes = [tuple(state.shape) for state in states]
+        if len(shapes) != self.layers + 1 or len(shapes[-1]) != 3 or len(set(shapes[1:])) > 1:
             raise EncoderError(
                 "the model does not return its hidden states",
                 where=type(self.model).__name__,
-                expected=f"{self.layers + 1} entries of hidden_states, each [batch, time, feature]",
-                found=None if states is None else f"{len(states)} of {states[-1].dim()} axes",
+                expected=f"{self.layers + 1} entries of hidden_states of one shape [batch, time, feature]",
+                found=f"{len(shapes)}: {', '.join(str(shape) for shape in dict.fromkeys(shapes))}",
             )
+        self._refuse_missing_weights(states[-1])
         self.features = states[-1].shape[-1]
         expected = torch.stack([masked_mean(s, mask.to(s.device)).cpu() for s in states[1:]], dim=1)
         scale = expected.square().mean(dim=(0, 2), keepdim=True).sqrt()
@@ -62,6 +66,19 @@ class LayerPooler:
             if found.shape == expected.shape and bool(((found - expected).abs() <= tolerance * scale).all()):
                 return
         raise EncoderError("pooled layers differ from hidden_states", where=type(self.model).__name__)
+
+    def _refuse_missing_weights(self, last: Tensor) -> None:
+        """Refuse hidden states that are NaN because `open_model` found no weights for what they depend on."""
+        if bool(torch.isfinite(last).all()):
+            return
+        missing = [name for name, w in self.model.state_dict().items() if w.numel() and bool(w.isnan().all())]
+        if missing:
+            raise EncoderError(
+                "weights are missing in the model's files",
+                where=type(self.model).__name__,
+                found=", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if missing[5:] else ""),
+                remedy="Save the whole model; AutoModel must find each of its weights.",
+            )
 
     @torch.inference_mode()
     def pool(

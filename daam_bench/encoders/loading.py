@@ -36,12 +36,18 @@ def open_pretrained(opener: Callable[..., Any], config: EncoderConfig, **options
 def open_model(config: EncoderConfig) -> torch.nn.Module:
     """Return the frozen model in evaluation mode on its device; of an encoder-decoder, the encoder.
 
+    Weights that its files lack are NaN, not random: `LayerPooler.calibrate` refuses a model that uses one.
+    Heads and mask tokens that no hidden state depends on may be missing.
+
     Raises:
         EncoderError: if it cannot be opened or is not of known depth and width.
     """
-    model = open_pretrained(
-        AutoModel.from_pretrained, config, dtype=getattr(torch, config.dtype), device_map=config.device_map
-    )
+    options = {"dtype": getattr(torch, config.dtype), "device_map": config.device_map}
+    model, found = open_pretrained(AutoModel.from_pretrained, config, output_loading_info=True, **options)
+    weights = model.state_dict()
+    for name in found["missing_keys"]:
+        if name in weights and weights[name].is_floating_point():
+            weights[name].fill_(torch.nan)
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
     if config.device_map is None:

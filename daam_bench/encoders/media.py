@@ -13,12 +13,16 @@ import soundfile
 from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy.signal import resample_poly
 
+from daam_bench.contents import UNKNOWN_LENGTH, open_stream, read_sample, recording_of
 from daam_bench.errors import DataError
 
 # Far beyond any encoder's input, and small enough to decode anywhere.
 _MOST_PIXELS = 64_000_000
 # The resampling filter grows with the rate, which a broken header may put at billions.
 _HIGHEST_RATE = 1_000_000
+_BLOCK = 2**16
+# Others that PIL knows start programs (EPS: Ghostscript) or are no pictures.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 
 
 def read_audio(
@@ -27,16 +31,15 @@ def read_audio(
     """Return a recording, or the clip of it that the row bounds, as mono [time] at `rate` Hz in [-1, 1].
 
     Raises:
-        DataError: if it cannot be decoded, is empty, holds values that are not finite, or is longer than
-            `most_seconds`.
+        DataError: if it cannot be decoded, is empty or silent, holds values that are not finite, is longer
+            than `most_seconds`, or changed since it was listed.
+        MachineError: if the machine cannot read its file.
     """
+    content = _content(row, folder)
+    start, stop = row.get("start_second", math.nan), row.get("stop_second", math.nan)
     try:
-        with soundfile.SoundFile(_source(row, folder)) as handle:
+        with _open_at(content, 0.0 if math.isnan(start) else start) as handle:
             found = handle.samplerate
-            if not 1 <= found <= _HIGHEST_RATE:
-                raise DataError(f"audio of {found} samples a second", expected="at most 1 million")
-            start, stop = row.get("start_second", math.nan), row.get("stop_second", math.nan)
-            handle.seek(0 if math.isnan(start) else min(round(start * found), handle.frames))
             wanted = most_seconds if math.isnan(stop) else stop - start
             # One frame more shows that there is more: the header's length is not to be believed.
             frames = min(round(wanted * found), round(most_seconds * found))
@@ -52,27 +55,44 @@ def read_audio(
         )
     if not np.isfinite(samples).all():
         raise DataError("audio has values that are not finite")
+    if not samples.any():
+        raise DataError("the clip is silent: all its values are zero")
     ratio = Fraction(rate, found)
     resampled = resample_poly(samples, ratio.numerator, ratio.denominator) if ratio != 1 else samples
     return np.ascontiguousarray(resampled, dtype=np.float32)
+
+
+def _open_at(content: bytes, second: float) -> soundfile.SoundFile:
+    """Return a recording, opened at a time; one of unknown length is read up to there."""
+    handle = soundfile.SoundFile(io.BytesIO(content))
+    if not 1 <= handle.samplerate <= _HIGHEST_RATE:
+        raise DataError(f"audio of {handle.samplerate} samples a second", expected="at most 1 million")
+    start = round(second * handle.samplerate)
+    if handle.frames < UNKNOWN_LENGTH:
+        handle.seek(min(start, handle.frames))
+        return handle
+    stream = open_stream(content)
+    while start and (read := len(stream.read(min(start, _BLOCK)))):
+        start -= read
+    return stream
 
 
 def read_image(row: Mapping[Hashable, Any], folder: Path) -> Image.Image:
     """Return an image as RGB, upright; what is transparent becomes white.
 
     Raises:
-        DataError: if it cannot be decoded or is absurdly large.
+        DataError: if it cannot be decoded, is absurdly large, has pixels of 32 bits, or changed since it was
+            listed.
+        MachineError: if the machine cannot read its file.
     """
+    content = _content(row, folder)
     try:
-        with Image.open(_source(row, folder)) as image:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             if image.width * image.height > _MOST_PIXELS:
                 raise DataError(
                     f"image of {image.width} x {image.height} pixels", expected="at most 64 million"
                 )
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith(("I", "F")):  # 16 bits and more: PIL would clip, not scale
-                values = np.asarray(upright, dtype=np.float64)
-                upright = Image.fromarray((values * (255 / max(values.max(), 1))).astype(np.uint8))
+            upright = _eight_bits(ImageOps.exif_transpose(image))
             if not upright.has_transparency_data:
                 return upright.convert("RGB")
             layered = upright.convert("RGBA")
@@ -88,6 +108,27 @@ def read_image(row: Mapping[Hashable, Any], folder: Path) -> Image.Image:
         raise DataError(f"image cannot be read ({error})") from None
 
 
-def _source(row: Mapping[Hashable, Any], folder: Path) -> Any:
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Return an image with 16 bits a pixel scaled to 8, which PIL would clip; others as they are."""
+    if image.mode in {"I", "F"}:
+        raise DataError(
+            "image of 32 bits a pixel, whose range is not known",
+            remedy="Save it with 8 or 16 bits.",
+        )
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    return image
+
+
+def _content(row: Mapping[Hashable, Any], folder: Path) -> bytes:
+    """Return the bytes of a sample; a file must still be the one that was listed."""
     content = row.get("content")
-    return io.BytesIO(content) if isinstance(content, bytes) else folder / str(row["file"])
+    if isinstance(content, bytes):
+        return content
+    content, digest = read_sample(folder, str(row["file"]))
+    if not content:
+        raise DataError("the file is empty")
+    listed = recording_of(row.get("content_key") or digest)
+    if listed != digest:
+        raise DataError("the file changed since it was listed", remedy="Run snakemake again.")
+    return content

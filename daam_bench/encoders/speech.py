@@ -48,7 +48,10 @@ class SpeechEncoder:
         self.model: Any = open_model(config)
         self.dtype, self.rate = config.dtype, int(self.extractor.sampling_rate)
         self.fixed_length = hasattr(self.extractor, "nb_max_frames")
-        if not self.fixed_length and not hasattr(self.model, "_get_feat_extract_output_lengths"):
+        takes_waveforms = self.extractor.model_input_names[0] == "input_values"
+        if not self.fixed_length and not (
+            takes_waveforms and hasattr(self.model, "_get_feat_extract_output_lengths")
+        ):
             raise EncoderError(
                 "how its frames follow from the waveform is not known",
                 where=type(self.model).__name__,

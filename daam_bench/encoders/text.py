@@ -2,6 +2,8 @@
 
 import copy
 import hashlib
+import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,21 @@ def text_problem(text: str) -> str | None:
     return None
 
 
+def longest_input(model: Any, tokenizer: Any) -> int:
+    """Return how many tokens fit into a model, special ones included."""
+    limits = [_LONGEST, tokenizer.model_max_length]
+    places = getattr(model.config, "max_position_embeddings", None)
+    if isinstance(places, int) and places > 0:
+        # RoBERTa and its kin number positions from behind the padding's on.
+        starts = [
+            module.padding_idx + 1
+            for name, module in model.named_modules()
+            if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+        ]
+        limits.append(places - max(starts, default=0))
+    return int(min(limits))
+
+
 class TextEncoder:
     """Tokenizer and transformer; the mean is over all tokens that are not padding, special ones included.
 
@@ -44,14 +61,19 @@ class TextEncoder:
     def __init__(self, config: EncoderConfig) -> None:
         self.tokenizer = open_pretrained(AutoTokenizer.from_pretrained, config)
         self.model: Any = open_model(config)
-        self.max_length = config.max_length or min(self.tokenizer.model_max_length, _LONGEST)
+        longest = longest_input(self.model, self.tokenizer)
+        self.max_length = min(config.max_length or longest, longest)
+        if self.max_length < (config.max_length or 0):
+            logging.warning("%s takes %d tokens: longer texts are cut there", config.model, longest)
         self.dtype = config.dtype
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.unk_token
         self.tokenizer.padding_side = "right"
-        self._backend = copy.deepcopy(self.tokenizer.backend_tokenizer)
-        self._backend.no_padding()
-        self._backend.enable_truncation(self.max_length, direction=self.tokenizer.truncation_side)
+        self._backend: Any = None  # tokenizers written in Python (ByT5) have none
+        if self.tokenizer.is_fast:
+            self._backend = copy.deepcopy(self.tokenizer.backend_tokenizer)
+            self._backend.no_padding()
+            self._backend.enable_truncation(self.max_length, direction=self.tokenizer.truncation_side)
         self.pooler = make_pooler(self.model)
         example = self.prepare(pd.DataFrame({"text": ["one", "one and two more words"]}), Path())
         self.pooler.calibrate(*self.batch(example.inputs))
@@ -79,7 +101,7 @@ class TextEncoder:
     def settings(self) -> dict[str, str]:
         """Return tokenizer digest, longest input, pooling and precision."""
         return {
-            "processor": hashlib.sha256(self._backend.to_str().encode()).hexdigest(),
+            "processor": self._digest(),
             "max_length": str(self.max_length),
             "pooling": "mean over tokens that are not padding",
             "dtype": self.dtype,
@@ -87,7 +109,17 @@ class TextEncoder:
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         """Return the ids of `tokenizer(texts, truncation=True)`, whose other results take their time."""
+        if self._backend is None:
+            tokens = self.tokenizer(texts, truncation=True, max_length=self.max_length)
+            return [list(ids) for ids in tokens["input_ids"]]
         return [encoding.ids for encoding in self._backend.encode_batch_fast(texts)]
+
+    def _digest(self) -> str:
+        """Return the sha256 of the tokenizer."""
+        if self._backend is not None:
+            return hashlib.sha256(self._backend.to_str().encode()).hexdigest()
+        facts = [type(self.tokenizer).__name__, self.tokenizer.get_vocab(), self.max_length]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def batch(self, prepared: Sequence[Any]) -> tuple[dict[str, Tensor], Tensor]:
         """Return the model's inputs, and the mask of the tokens that the mean is over."""

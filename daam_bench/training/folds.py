@@ -1,6 +1,7 @@
 """Deal samples to folds, and hold out a part of a training split to choose the epoch.
 
-Samples of equal content always stay together, so that none is trained on and scored on at once.
+Samples of equal content, and clips of one recording, always stay together, so that none is trained on and
+scored on at once.
 """
 
 import warnings
@@ -15,6 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 from daam_bench.config import FoldRule
+from daam_bench.contents import recording_of
 from daam_bench.errors import DataError
 
 Rows = npt.NDArray[np.int64]
@@ -34,10 +36,10 @@ def units_of(contents: Sequence[str], groups: Sequence[str] | None = None) -> Ro
     """Return the number of the unit that each sample belongs to, [sample]; units are never divided.
 
     Args:
-        contents: hash of each sample's content; equal contents are one unit.
+        contents: hash of each sample's content; equal contents are one unit, as are clips of one recording.
         groups: group of each sample; a group is one unit, and groups that share a content are one.
     """
-    content, names = pd.factorize(np.asarray(contents, dtype=object))
+    content, names = pd.factorize(np.array([recording_of(key) for key in contents], dtype=object))
     if groups is None:
         return np.asarray(content, dtype=np.int64)
     group = pd.factorize(np.asarray(groups, dtype=object))[0] + len(names)
@@ -45,6 +47,30 @@ def units_of(contents: Sequence[str], groups: Sequence[str] | None = None) -> Ro
     edges = coo_array((np.ones(len(content)), (content, group)), shape=(size, size))
     parts: Rows = connected_components(edges, directed=False)[1].astype(np.int64)
     return parts[content]
+
+
+def check_dealing(samples: pd.DataFrame, rule: FoldRule) -> None:
+    """Check that samples can be dealt, before anything is computed from them.
+
+    Args:
+        samples: table from `datasets.listing.list_samples`.
+        rule: how to deal.
+
+    Raises:
+        DataError: if they cannot; with the rule to take instead if the samples have splits of their own.
+    """
+    groups, splits, contents = (samples[name].tolist() for name in ("group", "split", "content_key"))
+    try:
+        deal_folds(samples["label"].to_numpy(), groups, splits, contents, rule)
+    except DataError as error:
+        if {"train", "validation"} <= set(samples["split"]) and rule.rule != "split_column":
+            raise DataError(
+                error.what,
+                where="folds",
+                expected="folds.rule: split_column, since the samples have splits of their own",
+                found=error.found,
+            ) from None
+        raise
 
 
 def deal_folds(

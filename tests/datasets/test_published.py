@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import tarfile
 
 import numpy as np
 import pandas as pd
@@ -117,6 +118,62 @@ def test_cifar_archive_gives_the_pixels_as_png(archive):
     image = np.asarray(read_image({"content": found["content"][2]}, folder))
     assert image.shape == (32, 32, 3)
     assert image[4, 9].tolist() == [pixels[2, channel * 1024 + 4 * 32 + 9] for channel in range(3)]
+
+
+def packed(folder, names, prefix="cifar-100-python/"):
+    path = folder / "cifar-100-python.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name in names:
+            archive.add(folder / name, prefix + name)
+    return path
+
+
+def test_cifar_is_read_from_the_packed_archive_and_nothing_is_unpacked(archive):
+    folder, _ = archive
+    path = packed(folder, ["train", "test"])
+    assert read_cifar100(config("cifar100", path)).equals(read_cifar100(config("cifar100", folder)))
+    assert sorted(entry.name for entry in folder.iterdir()) == ["cifar-100-python.tar.gz", "test", "train"]
+
+
+def test_an_archive_that_is_not_cifar_is_refused(archive):
+    folder, _ = archive
+    with pytest.raises(DataError, match="the archive lacks test"):
+        read_cifar100(config("cifar100", packed(folder, ["train"], "../../")))
+    (folder / "cut.tar.gz").write_bytes(packed(folder, ["train", "test"]).read_bytes()[:900])
+    (folder / "none.tar.gz").write_bytes(b"not an archive")
+    for name in ("cut.tar.gz", "none.tar.gz"):
+        with pytest.raises(DataError, match="cannot be read as an archive"):
+            read_cifar100(config("cifar100", folder / name))
+    (folder / "test").unlink()
+    (folder / "test").symlink_to("/etc/passwd")
+    with pytest.raises(DataError, match="the archive lacks test"):
+        read_cifar100(config("cifar100", packed(folder, ["train", "test"])))
+
+
+def test_cifar_with_fewer_labels_than_pictures_is_refused(archive):
+    folder, pixels = archive
+    for labels in ([1, 2], [1, 2, 3, 4, "5"]):
+        (folder / "train").write_bytes(pickle.dumps({b"data": pixels, b"fine_labels": labels}, protocol=2))
+        with pytest.raises(DataError, match="no class number for each picture"):
+            read_cifar100(config("cifar100", folder))
+
+
+def test_what_was_saved_from_the_hub_in_parts_is_explained(tmp_path):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["World", "Cookery"])})
+    data = Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]}, features=features)
+    DatasetDict({"train": data}).save_to_disk(tmp_path / "one")
+    with pytest.raises(DataError, match="1 labels are no class.*'Cookery' in row 1"):
+        read_ag_news(config("ag_news", tmp_path / "one"))
+    good = data.filter(lambda row: row["label"] == 0)
+    DatasetDict({"train": good}).save_to_disk(tmp_path / "two")
+    with pytest.raises(DataError, match="a split is missing.*expected test; found train"):
+        read_ag_news(config("ag_news", tmp_path / "two"))
+    DatasetDict({"train": good.remove_columns("text")}).save_to_disk(tmp_path / "three")
+    with pytest.raises(DataError, match="a column is missing in split train.*expected text"):
+        read_ag_news(config("ag_news", tmp_path / "three"))
+    DatasetDict({"train": good}).save_to_disk(tmp_path / "four")
+    with pytest.raises(DataError, match="a column is missing.*fine_label, img"):
+        read_cifar100(config("cifar100", tmp_path / "four"))
 
 
 def test_cifar_classes_are_a_hundred_in_alphabetical_order():

@@ -2,13 +2,17 @@
 
 import io
 import math
+import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
+from daam_bench.datasets import clips
+from daam_bench.datasets.clips import cut_into_clips
 from daam_bench.encoders import media
 from daam_bench.encoders.media import read_audio, read_image
 from daam_bench.errors import DataError
@@ -68,6 +72,7 @@ NAN[7] = np.nan
         (wav(np.zeros(0)), "length zero"),
         (wav(NAN, subtype="FLOAT"), "not finite"),
         (wav(np.zeros(16000 * 11)), r"longer than 10 s.*clip_seconds"),
+        (wav(np.zeros(160)), "silent"),
     ],
 )
 def test_bad_audio_is_refused(content, reason):
@@ -78,6 +83,41 @@ def test_bad_audio_is_refused(content, reason):
 def test_a_clip_beyond_the_end_has_length_zero():
     with pytest.raises(DataError, match="length zero"):
         audio(wav(np.zeros(100)), start_second=5.0, stop_second=6.0)
+
+
+def of_unknown_length(samples, rate):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format="FLAC")
+    content = bytearray(buffer.getvalue())
+    content[21] &= 0xF0  # the 36 bits of the header that tell the number of samples
+    content[22:26] = bytes(4)
+    return bytes(content)
+
+
+def test_clips_of_a_stream_that_does_not_know_its_length(tmp_path):
+    wave = np.sin(np.arange(23500) * 0.1).astype(np.float32)
+    content = of_unknown_length(wave, 8000)
+    assert soundfile.info(io.BytesIO(content)).frames > 2**60
+    frame = pd.DataFrame({"sample_id": ["a"], "content_key": ["k"], "content": [content]})
+    clips = cut_into_clips(frame, tmp_path, 1.0)
+    assert clips["stop_second"].tolist() == [1, 2, 3]
+    whole = audio(content, rate=8000)
+    assert len(whole) == 23500
+    parts = [read_audio(row, tmp_path, 8000, 10.0) for row in clips.to_dict("records")]
+    assert np.array_equal(np.concatenate(parts), whole)
+
+
+def test_a_length_that_is_only_claimed_makes_no_clips(tmp_path, monkeypatch):
+    content = bytearray(of_unknown_length(np.sin(np.arange(23500) * 0.1), 8000))
+    content[21] |= 0x0F
+    content[22:26] = b"\xff" * 4  # 2^36 - 1 samples: 99 days
+    frame = pd.DataFrame({"sample_id": ["a"], "content_key": ["k"], "content": [bytes(content)]})
+    assert len(cut_into_clips(frame, tmp_path, 1.0)) <= 3
+    monkeypatch.setattr(clips, "_LONGEST_SECONDS", 2.0)
+    frame["content"] = [of_unknown_length(np.sin(np.arange(23500) * 0.1), 8000)]
+    (row,) = cut_into_clips(frame, tmp_path, 1.0).to_dict("records")
+    with pytest.raises(DataError, match="longer than 2 s"):
+        read_audio(row, tmp_path, 8000, 2.0)
 
 
 def test_a_missing_file_is_refused(tmp_path):
@@ -96,6 +136,44 @@ def test_sixteen_bits_are_scaled_not_clipped():
     deep = Image.fromarray(np.array([[0, 32768], [65535, 257]], dtype=np.uint16))
     found = np.asarray(picture(image_bytes(deep)))[..., 0]
     assert found.tolist() == [[0, 127], [255, 1]]
+
+
+def test_sixteen_bits_are_scaled_by_their_range_not_by_the_picture():
+    dark = Image.fromarray(np.array([[0, 2570]], dtype=np.uint16))
+    for kind in ("PNG", "TIFF"):
+        assert np.asarray(picture(image_bytes(dark, kind)))[..., 0].tolist() == [[0, 10]]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[0.0, 0.5]], np.float32),
+        np.array([[0.2, np.nan]], np.float32),
+        np.array([[-7, 3]], np.int32),
+    ],
+)
+def test_pixels_of_unknown_range_are_refused(values):
+    with pytest.raises(DataError, match=r"32 bits a pixel.*8 or 16 bits"):
+        picture(image_bytes(Image.fromarray(values), "TIFF"))
+
+
+def test_an_eps_under_another_name_starts_no_ghostscript(tmp_path, monkeypatch):
+    mark = tmp_path / "started"
+    program = tmp_path / "bin" / "gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho $@ > {mark}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    eps = image_bytes(Image.new("RGB", (8, 8), "red"), "EPS")
+    (tmp_path / "x.png").write_bytes(eps)
+    with pytest.raises(OSError), Image.open(tmp_path / "x.png") as image:  # PIL itself starts it
+        image.load()
+    assert mark.exists()
+    mark.unlink()
+    with pytest.raises(DataError, match="image cannot be read"):
+        read_image({"file": "x.png"}, tmp_path)
+    assert not mark.exists()
 
 
 def test_images_are_upright():

@@ -79,6 +79,17 @@ def test_groups_that_share_a_content_are_one_unit():
     assert units_of(contents, groups)[4] not in units_of(contents, groups)[:4]
 
 
+def test_clips_of_one_recording_stay_together_in_folds_and_in_what_is_held_out():
+    contents = [f"r{row // 5}@{row % 5}-{row % 5 + 1}" for row in range(100)]
+    labels = np.array([0] * 50 + [1] * 50)
+    recordings = np.arange(100) // 5
+    for fold in deal_folds(labels, [""] * 100, [""] * 100, contents, rule(rule="stratified", count=5)):
+        assert not set(recordings[fold.train]) & set(recordings[fold.validation])
+    fitted, held_out = hold(np.arange(100), labels, 0, contents=contents)
+    assert len(held_out) == 10
+    assert not set(recordings[fitted]) & set(recordings[held_out])
+
+
 def test_stratified_by_group_has_class_shares_as_equal_as_groups_allow():
     groups = [name for name in "abcdef" for _ in range(7)]
     labels = np.array([0, 0, 0, 0, 0, 1, 1] * 6)

@@ -11,6 +11,8 @@ from daam_bench.analysis.names import figure_names, study_figure_names, study_ta
 from daam_bench.assets import ASSETS
 from daam_bench.config import parse_config
 from daam_bench.contents import contents_fingerprint
+from daam_bench.datasets.named import named_files
+from daam_bench.datasets.registry import dataset_kind
 from daam_bench.errors import DaamBenchError
 from daam_bench.fingerprint import source_fingerprint
 from daam_bench.locks import note_host
@@ -55,17 +57,19 @@ def asset_marker(path):
     return []
 
 
-def contents_of(path, revision, *endings):
+def contents_of(path, revision, *endings, named=()):
     """Return what lies at a path of the user's own; a pinned asset has its marker, a hub id its commit."""
-    if revision is not None or asset_marker(path):
+    if asset_marker(path) or (revision is not None and not Path(path).exists()):
         return "pinned"
-    return contents_fingerprint(Path(path), Path(".snakemake/contents.json"), endings)
+    return contents_fingerprint(Path(path), Path(".snakemake/contents.json"), endings, named)
 
 
 def samples_contents(wildcards):
     """Return the fingerprint of a dataset's files."""
     dataset = PLAN.datasets[wildcards.dataset]
-    return contents_of(dataset.path, dataset.revision)
+    if not dataset_kind(dataset.kind).reads_path:
+        return "none"
+    return contents_of(dataset.path, dataset.revision, named=named_files(dataset))
 
 
 def weights_contents(wildcards):

@@ -32,7 +32,8 @@ rule list_samples:
         "daam-bench step list-samples {wildcards.dataset} {output:q} --spec {params.spec:q} --log {log:q}"
 
 
-# Stops before anything is trained if a sample is trained on and scored on at once. Extraction, which folds do
+# Stops before anything is trained if samples cannot be dealt to folds, or if one is trained on and scored on at
+# once. Extraction, which folds do
 # not concern, must not have it as `ancient` input: below such a job Snakemake overlooks changed params.
 rule check_leakage:
     input:
@@ -48,7 +49,7 @@ rule check_leakage:
         spec=lambda wildcards: PLAN.datasets[wildcards.dataset].model_dump_json(
             include={"kind", "path", "folds", "accept_leakage"}
         ),
-        source=source_fingerprint("datasets/leakage.py"),
+        source=source_fingerprint("datasets/leakage.py", "training/folds.py"),
     message:
         "Looking for leakage between the splits of {wildcards.dataset}"
     shell:
