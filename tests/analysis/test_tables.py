@@ -114,7 +114,7 @@ def test_a_damaged_record_is_refused_with_its_place(folders):
 
 def test_every_table_is_a_module_and_every_module_a_table():
     modules = {module.name for module in iter_modules(tables.__path__)}
-    assert modules == {*TABLES} | {"base", "cells", "write"}
+    assert modules == {*TABLES} | {"base", "cells", "effects", "made_of", "sheet", "write"}
     for name in TABLES:
         assert find_table(name).caption.endswith(".")
 
@@ -126,13 +126,12 @@ def test_runs_stand_beside_each_other_where_there_is_one_fold(folders, tmp_path)
         write_record(base, record)
     write_finished(base, records)
     table = find_table("accuracy_per_fold")
-    frame = table.frame(Results([base]))
+    frame = table.values(Results([base]))
     assert frame["seed"].tolist() == [3, 5]
     assert set(frame["unit"]) == {"seeds"}
-    (row,) = table.readable(frame).to_dict("records")
+    (row,) = table.readable(frame).plain().to_dict("records")
     assert (row["Folds or runs"], row["1"], row["2"]) == ("seed 3, seed 5", "50.0", "70.0")
     assert row["Mean, accuracy (%)"] == "60.0 ± 10.0"
-    assert table.cell_runs(frame, Results([base])) == {(0, "1"): [(0, 3)], (0, "2"): [(0, 5)]}
 
 
 def test_other_metrics_are_named(tmp_path):
@@ -144,8 +143,8 @@ def test_other_metrics_are_named(tmp_path):
             write_record(folders[-1], record)
         write_finished(folders[-1], records)
     table = find_table("accuracy_summary")
-    one = table.readable(table.frame(Results(folders[:1])))
-    both = table.readable(table.frame(Results(folders)))
+    one = table.readable(table.values(Results(folders[:1]))).plain()
+    both = table.readable(table.values(Results(folders))).plain()
     assert "Macro F1 (%)" in one
     assert both["Metric"].tolist() == ["Macro F1", "Accuracy"]
     assert "Score (%)" in both
