@@ -169,7 +169,7 @@ def choose_layers_step(records: Path, output: Path, spec: Spec, log: Log = None)
 
 @step_app.command("write-tables")
 def write_tables_step(records: list[Path], output: Path = Path("results/tables"), log: Log = None) -> None:
-    """Gather records into tables."""
+    """Gather records of ordinary runs into tables."""
     from daam_bench.analysis.tables import write_tables
 
     with _logged(log):
@@ -190,7 +190,7 @@ def write_study_tables_step(output: Path, spec: Spec, log: Log = None) -> None:
     """Gather ordinary and derived runs into tables; the specification has both lists of records."""
     import json
 
-    from daam_bench.analysis.studies.write import write_study_tables
+    from daam_bench.analysis.tables import write_study_tables
 
     given = json.loads(spec)
     with _logged(log):

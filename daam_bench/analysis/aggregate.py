@@ -38,12 +38,13 @@ def title_of(variant: str) -> str:
 
 def read_all(folders: Sequence[Path]) -> list[RunRecord]:
     """Return the records of variant folders: caches by name, variants in the order of the presets."""
-    records = [record for folder in folders for record in read_records(folder)]
-    unknown = len(_ORDER)
-    return sorted(
-        records,
-        key=lambda r: (r.dataset, r.encoder, _ORDER.get(r.variant, unknown), r.variant, r.fold, r.seed),
-    )
+    return sorted((record for folder in folders for record in read_records(folder)), key=order_of)
+
+
+def order_of(record: RunRecord) -> tuple[str, str, int, str, int, int]:
+    """Return what records are sorted by: cache, place of the variant in the presets, fold, seed."""
+    place = _ORDER.get(record.variant, len(_ORDER))
+    return record.dataset, record.encoder, place, record.variant, record.fold, record.seed
 
 
 def replica_frame(records: Sequence[RunRecord]) -> pd.DataFrame:

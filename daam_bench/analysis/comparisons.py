@@ -1,13 +1,14 @@
 """The comparison table: every pair of variants of a cache, on folds and on samples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from daam_bench.analysis.aggregate import CACHE, caches_of, read_all, replica_frame
+from daam_bench.analysis.aggregate import CACHE, caches_of, replica_frame
 from daam_bench.analysis.predictions import compare_predictions, correctness_of
 from daam_bench.analysis.significance import ALPHA, compare_replicas, unit_of
+from daam_bench.records import RunRecord
 
 COLUMNS = (
     *CACHE,
@@ -32,11 +33,14 @@ COLUMNS = (
 )
 
 
-def comparison_frame(folders: Sequence[Path]) -> pd.DataFrame:
+def comparison_frame(
+    records: Sequence[RunRecord], places: Mapping[tuple[str, str, str], Path]
+) -> pd.DataFrame:
     """Return one row a pair: `variant` with the variant of higher mean that it is compared `against`.
 
     Args:
-        folders: variant folders; baselines take no part.
+        records: of all variants; baselines take no part.
+        places: folder of each dataset, encoder and variant, for its predictions.
 
     Returns:
         `COLUMNS`: difference (points of percent, variant minus `against`) with its 95 % interval, p values
@@ -44,10 +48,8 @@ def comparison_frame(folders: Sequence[Path]) -> pd.DataFrame:
         smallest difference that would be found with power 0.8, and McNemar's test on pooled predictions.
 
     Raises:
-        RecordError: if a record or its predictions are missing or damaged.
+        RecordError: if predictions are missing or damaged.
     """
-    records = read_all(folders)
-    places = {(r.dataset, r.encoder, r.variant): f for f in folders for r in read_all([f])[:1]}
     parts = []
     for dataset, encoder, cache in caches_of(replica_frame(records)):
         pairs = compare_replicas(cache)

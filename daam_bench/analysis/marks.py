@@ -1,6 +1,6 @@
 """The mark of results whose epoch was chosen on the samples that score them (D6), in every table."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import pandas as pd
 
@@ -10,8 +10,6 @@ OPTIMISTIC = "best_validation"
 MARK = "*"
 NOTE = f"{MARK} optimistic: the samples that score the model chose its epoch."
 Place = tuple[str, str, str]
-# Headings of readable tables that name a variant, and the column of the frame that it is taken from.
-_NAMING = {"Variant": "variant", "Against": "against"}
 
 
 def optimistic_places(records: Sequence[RunRecord]) -> set[Place]:
@@ -20,35 +18,20 @@ def optimistic_places(records: Sequence[RunRecord]) -> set[Place]:
 
 
 def add_optimistic(frame: pd.DataFrame, places: Collection[Place]) -> pd.DataFrame:
-    """Return a frame with the column `optimistic`, if its rows are of variants."""
-    if not {"dataset", "encoder", "variant"} <= set(frame):
-        return frame
-    flags = [place in places for place in _places(frame, "variant")]
-    return frame.assign(optimistic=pd.Series(flags, index=frame.index, dtype=bool))
+    """Return a frame with the column `optimistic`, if its rows are of variants.
 
-
-def mark_optimistic(shown: pd.DataFrame, frame: pd.DataFrame, places: Collection[Place]) -> pd.DataFrame:
-    """Return a readable table with the mark behind the variants that it is for.
-
-    Args:
-        shown: its index holds rows of `frame`.
-        frame: the labelled values.
-        places: of `optimistic_places`.
+    A second variant (`against`) has a column of its own. A frame that says of each row whether it is
+    optimistic, as those of derived runs do, stays as it is.
     """
-    marked = shown.copy()
-    for heading, column in _NAMING.items():
-        if heading in shown and column in frame:
-            found = _places(frame.loc[shown.index], column)
-            pairs = zip(shown[heading], found, strict=True)
-            marked[heading] = [f"{text}{MARK}" if text and place in places else text for text, place in pairs]
-    return marked
+    flags = {"variant": "optimistic", "against": "against_optimistic"}
+    for column, flag in flags.items():
+        if {"dataset", "encoder", column} <= set(frame) and flag not in frame:
+            rows = zip(frame["dataset"], frame["encoder"], frame[column], strict=True)
+            found = [place in places for place in rows]
+            frame = frame.assign(**{flag: pd.Series(found, index=frame.index, dtype=bool)})
+    return frame
 
 
-def caption_with_note(caption: str, shown: pd.DataFrame) -> str:
-    """Return a caption that explains the mark, if the readable table has it."""
-    named = [str(name) for heading in _NAMING if heading in shown for name in shown[heading]]
-    return f"{caption} {NOTE}" if any(name.endswith(MARK) for name in named) else caption
-
-
-def _places(frame: pd.DataFrame, column: str) -> list[Place]:
-    return list(zip(frame["dataset"], frame["encoder"], frame[column], strict=True))
+def marked(texts: Iterable[str], flags: Iterable[bool]) -> list[str]:
+    """Return texts with the mark behind those that are optimistic; nothing stays nothing."""
+    return [f"{text}{MARK}" if text and flag else text for text, flag in zip(texts, flags, strict=True)]

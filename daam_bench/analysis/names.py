@@ -13,36 +13,56 @@ TABLES = (
     "entropy",
     "parameter_counts",
     "parameter_ranges",
+    "selection_worth",
+    "protocols",
+    "switch_effects",
+    "layer_ablation",
+    "layer_ablation_curve",
 )
-ENDINGS = ("csv", "md", "tex")
+# Those that are written when the studies are done, and the kind of derived runs without which there is none.
+STUDY_TABLES = {
+    "paper_comparison": "",
+    "selection_worth": "",
+    "protocols": "protocol",
+    "switch_effects": "switch",
+    "layer_ablation": "layers",
+    "layer_ablation_curve": "layers",
+}
+# The last one lists the folders of records that a table is made of.
+ENDINGS = ("csv", "md", "tex", "sources.json")
 CACHE_FIGURES = ("accuracy", "entropy")
 DENSITY_FIGURES = ("importance", "importance_spread", "layer_contribution")
-STUDY_TABLES = {
-    "protocol": ("protocols",),
-    "switch": ("switch_effects",),
-    "layers": ("layer_ablation", "layer_ablation_curve"),
-}
+
+
+def main_tables() -> list[str]:
+    """Return the tables that are of ordinary runs alone."""
+    return [name for name in TABLES if name not in STUDY_TABLES]
+
+
+def study_tables(kinds: Collection[str]) -> list[str]:
+    """Return the tables that wait for studies, which are of these kinds (protocol, switch, layers)."""
+    return [name for name in TABLES if name in STUDY_TABLES and STUDY_TABLES[name] in ("", *kinds)]
 
 
 def table_names() -> list[str]:
-    """Return the file names of all tables."""
-    return [f"{name}.{ending}" for name in TABLES for ending in ENDINGS]
+    """Return the file names of the tables that are of ordinary runs alone."""
+    return [f"{name}.{ending}" for name in main_tables() for ending in ENDINGS]
 
 
 def study_table_names(kinds: Collection[str]) -> list[str]:
-    """Return the file names of the tables of studies of these kinds (protocol, switch, layers)."""
-    names = [
-        "selection_worth",
-        *(name for kind in STUDY_TABLES if kind in kinds for name in STUDY_TABLES[kind]),
-    ]
-    return [f"{name}.{ending}" for name in names for ending in ENDINGS]
+    """Return the file names of the tables that wait for studies of these kinds (protocol, switch, layers)."""
+    return [f"{name}.{ending}" for name in study_tables(kinds) for ending in ENDINGS]
 
 
 def study_figure_names(ablated: Collection[tuple[str, str, str, bool]]) -> list[str]:
     """Return the file names of the ablation curves of (dataset, encoder, variant, in blocks)."""
-    kinds = {False: "layer", True: "block"}
-    stems = [f"{kinds[block]}_ablation_{dataset}_{encoder}_{v}" for dataset, encoder, v, block in ablated]
+    stems = [curve_stem(*place) for place in ablated]
     return [f"{stem}.{ending}" for stem in stems for ending in ("png", "pdf")]
+
+
+def curve_stem(dataset: str, encoder: str, variant: str, block: bool) -> str:
+    """Return the name of an ablation curve without ending."""
+    return f"{'block' if block else 'layer'}_ablation_{dataset}_{encoder}_{variant}"
 
 
 def figure_stems(dataset: str, encoder: str, density_variants: Sequence[str]) -> list[str]:

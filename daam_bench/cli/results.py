@@ -1,5 +1,6 @@
 """`daam-bench explain` and `daam-bench diff`: where a number comes from, and what changed."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ _SHOWN_REPLICAS = 6
 
 
 def explain(
-    cell: Annotated[str, typer.Argument(help="TABLE, or TABLE:word:...:column as `address` prints it")],
+    cell: Annotated[str, typer.Argument(help="TABLE, or TABLE:word:...:column; a word may be name=value")],
     dataset: Annotated[str | None, typer.Option()] = None,
     encoder: Annotated[str | None, typer.Option()] = None,
     variant: Annotated[str | None, typer.Option()] = None,
@@ -34,8 +35,9 @@ def explain(
     """Say where a number of a table comes from: records, settings, cache, versions, and how to repeat it.
 
     For example `explain accuracy_summary --dataset vader --encoder minilm-l6 --variant daam_v1`, or
-    `explain results/tables/accuracy_summary.csv:vader:minilm-l6:daam_v1:mean_percent`. With --repeat, exit
-    code 1 says that the number did not come out the same.
+    `explain results/tables/accuracy_summary.csv:vader:minilm-l6:daam_v1:mean_percent`, or
+    `explain layer_ablation:daam_v1:side=top:layers_kept=3:fold=0`. With --repeat, exit code 1 says that the
+    number did not come out the same.
     """
     from daam_bench.provenance.address import find_cell
     from daam_bench.provenance.trace import trace_cell
@@ -53,31 +55,40 @@ def explain(
         with progress_bar("replicas/s") as progress:
             repetition = repeat_cell(trace, results, repeat, progress)
     if as_json:
-        print_json(_as_data(trace, repetition))
+        print_json(_as_data(trace, results, repetition))
     else:
         _print_trace(trace, results)
         if repetition is not None:
-            said = "the same" if repetition.same else "NOT the same"
-            values = f"{repetition.before} before, {repetition.after} now"
-            typer.echo(f"\nrepeated {repetition.replicas} replicas: {values}: {said}")
+            _print_repetition(repetition)
     if repetition is not None and not repetition.same:
         raise typer.Exit(1)
 
 
-def _as_data(trace: "Trace", repetition: "Repetition | None") -> dict[str, Any]:
+def _print_repetition(repetition: "Repetition") -> None:
+    said = "the same" if repetition.same else "NOT the same"
+    values = f"{repetition.table} in the table, {repetition.repeated} now"
+    typer.echo(f"\nrepeated {repetition.replicas} replicas: {values}: {said}")
+    if repetition.table != repetition.records:
+        typer.echo(
+            f"the records in their folders give {repetition.records}: the table, or a record, was changed since"
+        )
+
+
+def _as_data(trace: "Trace", results: Path, repetition: "Repetition | None") -> dict[str, Any]:
     from dataclasses import asdict
 
     from daam_bench.provenance.trace import common_facts
 
-    same, differing = common_facts([record for _, record in trace.records])
+    same, differing = common_facts([run.record for run in trace.runs])
     return {
         "address": trace.cell.address,
         "value": trace.cell.value,
         "row": trace.cell.row,
+        "command": _command(trace, results),
         "records": [
-            {"path": str(path), "variant": r.variant, "fold": r.fold, "seed": r.seed, "key": r.key}
-            | {"score": r.score}
-            for path, r in trace.records
+            {"path": str(run.path), "study": None if run.study is None else str(run.study)}
+            | {name: getattr(run.record, name) for name in ("variant", "fold", "seed", "key", "score")}
+            for run in trace.runs
         ],
         "settings": same,
         "settings_that_differ": differing,
@@ -87,26 +98,25 @@ def _as_data(trace: "Trace", repetition: "Repetition | None") -> dict[str, Any]:
     }
 
 
+def _command(trace: "Trace", results: Path) -> str:
+    """Return the command that explains this very number, as a shell takes it."""
+    place = [] if results == RESULTS else ["--results", str(results)]
+    return shlex.join(["daam-bench", "explain", trace.cell.address, *place])
+
+
 def _print_trace(trace: "Trace", results: Path) -> None:
     from daam_bench.provenance.trace import common_facts
 
     typer.echo(f"{trace.cell.address} = {trace.cell.value}")
-    rows = [
-        {"variant": r.variant, "fold": f"{r.fold} ({r.fold_name})", "seed": r.seed, r.metric: r.score}
-        | {"record": str(path)}
-        for path, r in trace.records
-    ]
-    typer.echo(f"\nmade of {len(rows)} replicas")
-    print_rows(rows[:_SHOWN_REPLICAS])
-    if len(rows) > _SHOWN_REPLICAS:
-        typer.echo(f"and {len(rows) - _SHOWN_REPLICAS} more; --json lists all")
+    _print_runs(trace)
     for name, facts in trace.caches.items():
         typer.echo(f"\ncache of {name}: {facts['folder']}, identity {facts['identity']}")
         for key, value in facts.get("made_from", {}).items():
             shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
             typer.echo(f"  {key}: {shown}")
-    same, differing = common_facts([record for _, record in trace.records])
-    typer.echo("\nsettings, versions, hardware")
+    same, differing = common_facts([run.record for run in trace.runs])
+    if trace.runs:
+        typer.echo("\nsettings, versions, hardware")
     for name, value in same.items():
         if name != "cache_identity" and value is not None:
             typer.echo(f"  {name}: {value}")
@@ -114,10 +124,26 @@ def _print_trace(trace: "Trace", results: Path) -> None:
         typer.echo(f"  {name}: differs among the replicas: {', '.join(map(str, values))}")
     for note in trace.notes:
         typer.echo(f"note: {note}")
-    place = "" if results == RESULTS else f" --results {results}"
-    typer.echo("\nrepeat one replica, or the number")
-    typer.echo(f"  daam-bench run --record {trace.records[0][0]} --output repeated")
-    typer.echo(f"  daam-bench explain {trace.cell.address}{place} --repeat repeated")
+    typer.echo(f"\nthis number\n  {_command(trace, results)}")
+    if trace.runs:
+        one = shlex.join(["daam-bench", "run", "--record", str(trace.runs[0].path), "--output", "one_replica"])
+        typer.echo(f"repeat one replica, or the number\n  {one}")
+        typer.echo(f"  {_command(trace, results)} --repeat repeated")
+
+
+def _print_runs(trace: "Trace") -> None:
+    studies = any(run.study for run in trace.runs)
+    rows = [
+        {"variant": run.record.variant}
+        | ({"study": str(run.study or "")} if studies else {})
+        | {"fold": f"{run.record.fold} ({run.record.fold_name})", "seed": run.record.seed}
+        | {"score": run.record.score, "metric": run.record.metric, "record": str(run.path)}
+        for run in trace.runs
+    ]
+    typer.echo(f"\nmade of {len(rows)} replicas")
+    print_rows(rows[:_SHOWN_REPLICAS])
+    if len(rows) > _SHOWN_REPLICAS:
+        typer.echo(f"and {len(rows) - _SHOWN_REPLICAS} more; --json lists all")
 
 
 def diff(

@@ -1,38 +1,22 @@
-"""The address of a table's number: `TABLE:word:...:column`, the words being cells of its row from left on.
+"""The address of a table's number: `TABLE:word:...:column`, the words being the cells that name its row.
 
-`results/tables/accuracy_summary.csv:vader:minilm-l6:daam_v1:mean_percent` and
-`accuracy_summary:vader:minilm-l6:daam_v1` with `--column mean_percent` mean the same.
+Words are cells of the table's key columns in their order, or `name=value`; as many as make the row the only
+one. `results/tables/accuracy_summary.csv:vader:minilm-l6:daam_v1:mean_percent` and
+`accuracy_summary:variant=daam_v1` with `--column mean_percent` may mean the same.
 """
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from daam_bench.analysis.names import TABLES
+from daam_bench.analysis.tables import Table, find_table
 from daam_bench.errors import RecordError, unknown_name
 
-# Columns that say what a row is about; all others hold what was found.
-KEYS = (
-    "dataset",
-    "encoder",
-    "variant",
-    "against",
-    "protocol",
-    "switch",
-    "fold",
-    "fold_name",
-    "seed",
-    "parameter",
-    "layers",
-    "k",
-    "entropy",
-    "paper_dataset",
-    "paper_variant",
-    "quantity",
-    "cell",
-)
+Row = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -41,15 +25,14 @@ class Cell:
 
     Attributes:
         file: the CSV file.
-        table: its name.
+        table: what the table is.
         row: the whole row, as text, by column.
         column: the column that is asked for.
-        value: what the file has there, as text.
     """
 
     file: Path
-    table: str
-    row: dict[str, str]
+    table: Table
+    row: Row
     column: str
 
     @property
@@ -58,16 +41,21 @@ class Cell:
         return self.row[self.column]
 
     @property
-    def keys(self) -> dict[str, str]:
+    def keys(self) -> Row:
         """The cells that say what the row is about, by column."""
-        return {name: value for name, value in self.row.items() if name in KEYS and value != ""}
+        return {name: self.row[name] for name in self.table.keys}
 
     @property
     def address(self) -> str:
-        """The address in one word, to be copied."""
-        names = ("fold_name",) if "fold" in self.row else ()
-        words = [value for name, value in self.keys.items() if name not in names]
+        """The address in one word, to be copied; a shell may need it quoted."""
+        words = [_word(name, value) for name, value in self.keys.items() if value]
         return ":".join([str(self.file), *words, self.column])
+
+
+def _word(name: str, value: str) -> str:
+    """Return a cell as a word of an address; numbers and truth values have their column's name before them."""
+    bare = value not in ("True", "False") and not value.lstrip("-").replace(".", "", 1).isdigit()
+    return value if bare else f"{name}={value}"
 
 
 def find_cell(address: str, options: Mapping[str, str], column: str | None, results: Path) -> Cell:
@@ -85,21 +73,26 @@ def find_cell(address: str, options: Mapping[str, str], column: str | None, resu
     """
     name, *words = address.split(":")
     file = _file_of(name, results)
-    frame = pd.read_csv(file, dtype=str, keep_default_na=False)
-    columns = list(frame.columns)
+    frame = read_table(file.read_text(encoding="utf-8"))
+    columns, table = list(frame.columns), find_table(file.stem)
     if words and words[-1] in columns and column is None:
         column = words.pop()
-    for option in options:
-        if option not in columns:
-            raise unknown_name("column", option, columns, file)
-    values = [name for name in columns if name not in KEYS]
-    column = column or next((n for n in values if n in ("mean_percent", "difference_percent")), values[-1])
-    if column not in columns:
-        raise unknown_name("column", column, columns, file)
-    rows = [row for row in frame.to_dict("records") if _fits(row, words, options)]
+    column = column or table.number
+    pairs = [word.partition("=") for word in words]
+    named = {key: value for key, equals, value in pairs if equals and key in columns}
+    wanted, bare = named | dict(options), [w for w in words if w.partition("=")[0] not in named]
+    for asked in (*wanted, column):
+        if asked not in columns:
+            raise unknown_name("column", asked, columns, file)
+    rows = _fitting([dict(row) for row in frame.to_dict("records")], table.keys, wanted, bare)
     if len(rows) != 1:
-        raise _not_one(rows, frame, words, options, file)
-    return Cell(file, file.stem, {str(k): str(v) for k, v in rows[0].items()}, column)
+        raise _not_one(rows or frame.to_dict("records"), bool(rows), table, [*words, *_said(options)], file)
+    return Cell(file, table, rows[0], column)
+
+
+def read_table(csv: str) -> pd.DataFrame:
+    """Return the cells of a CSV file as text."""
+    return pd.read_csv(io.StringIO(csv), dtype=str, keep_default_na=False)
 
 
 def _file_of(name: str, results: Path) -> Path:
@@ -107,8 +100,8 @@ def _file_of(name: str, results: Path) -> Path:
     file = Path(name) if name.endswith(".csv") else folder / f"{Path(name).stem}.csv"
     if name.endswith((".md", ".tex")):
         file = Path(name).with_suffix(".csv")
-    if not file.is_file():
-        there = sorted(path.stem for path in folder.glob("*.csv"))
+    if not file.is_file() or file.stem not in TABLES:
+        there = sorted(path.stem for path in folder.glob("*.csv") if path.stem in TABLES)
         raise RecordError(
             "no such table",
             where=file,
@@ -118,23 +111,30 @@ def _file_of(name: str, results: Path) -> Path:
     return file
 
 
-def _fits(row: Mapping[Any, Any], words: list[str], options: Mapping[str, str]) -> bool:
-    """Whether the words occur among the row's keys in their order, and the options are its cells."""
-    cells = iter([row[name] for name in KEYS if name in row])
-    return all(word in cells for word in words) and all(row[name] == value for name, value in options.items())
+def _fitting(rows: list[Row], keys: tuple[str, ...], wanted: Row, bare: list[str]) -> list[Row]:
+    """Return the rows with the wanted cells whose other keys are the bare words, or have them in their order."""
+    rows = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+    others = [[row[name] for name in keys if row[name] and name not in wanted] for row in rows]
+    if exact := [row for row, cells in zip(rows, others, strict=True) if cells == bare]:
+        return exact
+    return [row for row, cells in zip(rows, others, strict=True) if _in_order(bare, cells)]
 
 
-def _not_one(
-    rows: list[Any], frame: pd.DataFrame, words: list[str], options: Mapping[str, str], file: Path
-) -> RecordError:
-    keys = [name for name in KEYS if name in frame.columns]
-    shown = rows or frame.to_dict("records")
-    differing = [name for name in keys if len({row[name] for row in shown}) > 1]
-    examples = [" ".join(f"{name}={row[name]}" for name in differing) for row in shown[:8]]
-    asked = ":".join([*words, *(f"{name}={value}" for name, value in options.items())]) or "nothing"
+def _in_order(words: list[str], cells: list[str]) -> bool:
+    left = iter(cells)
+    return all(word in left for word in words)
+
+
+def _said(options: Mapping[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in options.items()]
+
+
+def _not_one(rows: list[Row], several: bool, table: Table, asked: list[str], file: Path) -> RecordError:
+    differing = [name for name in table.keys if len({row[name] for row in rows}) > 1]
+    examples = [" ".join(f"{name}={row[name]}" for name in differing) for row in rows[:8]]
     return RecordError(
-        f"{len(rows) or 'no'} rows fit {asked!r}",
+        f"{len(rows) if several else 'no'} rows fit {(':'.join(asked) or 'nothing')!r}",
         where=file,
-        expected="one of " + ", ".join(examples) + (", ..." if len(shown) > len(examples) else ""),
-        remedy="Name it as a further word of the address, or as an option.",
+        expected="one of " + ", ".join(examples) + (", ..." if len(rows) > len(examples) else ""),
+        remedy="Name it as a further word of the address, such as variant=mha, or as an option.",
     )

@@ -1,19 +1,18 @@
 """Train again what a number was made of, in another folder, and look whether it comes out the same."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 from rich.progress import Progress
 
 from daam_bench.adapters.presets import KIND
-from daam_bench.analysis.tables import make_tables
+from daam_bench.analysis.tables import Results, Run
+from daam_bench.analysis.tables.base import as_text
 from daam_bench.cache.manifest import MANIFEST, read_manifest
 from daam_bench.errors import CacheError, RecordError
 from daam_bench.provenance.address import Cell
 from daam_bench.provenance.trace import Trace
-from daam_bench.records import FINISHED, RunRecord, read_record, write_atomically
+from daam_bench.records import RunRecord, read_record, write_atomically
 from daam_bench.training.run import run_job
 from daam_bench.training.spec import TrainingSpec
 from daam_bench.tuning.run import run_tuning
@@ -22,16 +21,24 @@ from daam_bench.tuning.spec import TuningSpec
 
 @dataclass(frozen=True)
 class Repetition:
-    """A number and its repetition, as text in full precision."""
+    """A number and its repetition, as text in full precision.
 
-    before: str
-    after: str
+    Attributes:
+        table: what the table's file has.
+        records: what the records that the table is made of give.
+        repeated: what they give after training again.
+        replicas: how many were trained again.
+    """
+
+    table: str
+    records: str
+    repeated: str
     replicas: int
 
     @property
     def same(self) -> bool:
-        """Whether the two are equal to the last digit."""
-        return self.before == self.after
+        """Whether all three are equal to the last digit."""
+        return self.table == self.records == self.repeated
 
 
 def repeat_record(path: Path, cache: Path, output: Path, progress: Progress) -> RunRecord:
@@ -40,20 +47,28 @@ def repeat_record(path: Path, cache: Path, output: Path, progress: Progress) -> 
     Args:
         path: the record.
         cache: the cache that it was trained on.
-        output: folder for the records of the repetition; `<dataset>/<encoder>/<variant>` is added.
+        output: folder for the record of the repetition; `<dataset>/<encoder>/<variant>` is added.
         progress: shows replicas.
 
     Raises:
-        RecordError: if the record is not one, or too old to say how it was made.
+        RecordError: if the record is not one, or too old to say how it was made, or if the output has it.
         CacheError: if the cache is not the one that the record was trained on.
     """
     record = read_record(path)
+    folder = output / record.dataset / record.encoder / record.variant
+    return _train_again(path, record, cache, folder, progress)
+
+
+def _train_again(path: Path, record: RunRecord, cache: Path, folder: Path, progress: Progress) -> RunRecord:
     if not record.spec:
         raise RecordError(
             "the record does not say how it was made",
             where=path,
             remedy="An older version wrote it; train it again with snakemake.",
         )
+    # A job leaves out what is there: the old record would pass for the repetition.
+    if (folder / path.name).exists():
+        raise RecordError("is here already", where=folder / path.name, remedy="Name another folder.")
     manifest = read_manifest(cache / MANIFEST)
     if (found := manifest["digest"]) != record.cache_identity:
         raise CacheError(
@@ -63,7 +78,6 @@ def repeat_record(path: Path, cache: Path, output: Path, progress: Progress) -> 
             found=found[:12],
             remedy="--cache names another folder.",
         )
-    folder = output / record.dataset / record.encoder / record.variant
     given = record.spec | {"seeds": [record.seed]}
     if record.kind == KIND:
         samples = Path(manifest["samples"])
@@ -77,45 +91,53 @@ def repeat_record(path: Path, cache: Path, output: Path, progress: Progress) -> 
 def repeat_cell(trace: Trace, results: Path, output: Path, progress: Progress) -> Repetition:
     """Train every replica behind a number again below `output`, then compute the number from them.
 
+    Derived runs train on the layers, and under the protocol, that their own records name.
+
     Raises:
-        RecordError: if a record cannot be repeated.
+        RecordError: if the output has results, if no run is behind the number, or one cannot be repeated.
         CacheError: if a cache is not there, or is another one.
     """
-    for path, record in trace.records:
-        cache = results / "embeddings" / record.dataset / record.encoder
-        repeat_record(path, cache, output / "runs", progress)
-    repeated = {path.parent for path, _ in trace.records}
-    folders = [_completed(f, output / "runs", f in repeated) for f in trace.folders]
-    before = number_in(make_tables(trace.folders), trace.cell)
-    return Repetition(before, number_in(make_tables(folders), trace.cell), len(trace.records))
+    if not trace.runs:
+        raise RecordError("no run is behind this cell: there is nothing to repeat", where=trace.cell.address)
+    if any((output / name).exists() for name in ("runs", "studies")):
+        raise RecordError(
+            "has results: they would pass for the repetition",
+            where=output,
+            expected="a new folder",
+            remedy="Name another one.",
+        )
+    before = number_in(trace.results, trace.cell)
+    targets = {run.folder: output / run.tree for run in trace.runs}
+    for run in trace.runs:
+        cache = results / "embeddings" / run.record.dataset / run.record.encoder
+        _train_again(run.path, run.record, cache, targets[run.folder], progress)
+    folders = [
+        [_completed(folder, targets[folder]) if folder in targets else folder for folder in known]
+        for known in (trace.results.folders, trace.results.studies)
+    ]
+    after = number_in(Results(*folders), trace.cell)
+    return Repetition(trace.cell.value, before, after, len(trace.runs))
 
 
-def _completed(folder: Path, runs: Path, repeated: bool) -> Path:
-    """Return the repetition of a variant's folder; replicas that are not behind the number stay."""
-    if not repeated:
-        return folder
-    target = runs / folder.parent.parent.name / folder.parent.name / folder.name
+def _completed(folder: Path, target: Path) -> Path:
+    """Return the repetition of a folder; replicas that are not behind the number are those that there were."""
     for source in folder.iterdir():
         if source.is_file() and source.name != ".lock" and not (target / source.name).exists():
             write_atomically(target / source.name, source.read_bytes())
-    assert (target / FINISHED).exists()
     return target
 
 
-def number_in(tables: dict[str, pd.DataFrame], cell: Cell) -> str:
-    """Return the number of an address in freshly made tables, as text in full precision.
+def number_in(results: Results, cell: Cell) -> str:
+    """Return the number of an address in a freshly made table, as text in full precision.
 
     Raises:
-        RecordError: if the tables have no such row.
+        RecordError: if the table has no such row.
     """
-    frame = tables[cell.table]
-    chosen = frame
-    for name, value in cell.keys.items():
-        chosen = chosen[chosen[name].astype(str) == value]
-    if len(chosen) != 1 or cell.column not in frame:
-        raise RecordError("the records no longer give this row", where=cell.address)
-    value = chosen[cell.column].iloc[0]
-    return "" if isinstance(value, float) and math.isnan(value) else str(value)
+    rows = as_text(cell.table.values(results)).to_dict("records")
+    found = [row for row in rows if all(row.get(name) == value for name, value in cell.keys.items())]
+    if len(found) != 1 or cell.column not in found[0]:
+        raise RecordError("the records do not give this row", where=cell.address)
+    return str(found[0][cell.column])
 
 
 def cache_of_record(path: Path) -> Path:
@@ -124,12 +146,13 @@ def cache_of_record(path: Path) -> Path:
     Raises:
         RecordError: if the file does not lie where the workflow puts records.
     """
-    parts = path.resolve().parts
-    if len(parts) < 6 or parts[-5] != "runs":
-        raise RecordError(
-            "does not lie in a folder of results",
-            where=path,
-            expected="results/runs/<dataset>/<encoder>/<variant>/<record>.json",
-            remedy="--cache names the folder of its cache.",
-        )
-    return path.resolve().parents[4] / "embeddings" / parts[-4] / parts[-3]
+    whole = path.resolve()
+    for levels, room in ((4, "runs"), (5, "studies")):
+        if len(whole.parts) > levels + 1 and whole.parts[-levels - 1] == room:
+            return whole.parents[levels] / "embeddings" / whole.parts[-levels] / whole.parts[-levels + 1]
+    raise RecordError(
+        "does not lie in a folder of results",
+        where=path,
+        expected="results/runs/<dataset>/<encoder>/<variant>/<record>.json, or results/studies likewise",
+        remedy="--cache names the folder of its cache.",
+    )

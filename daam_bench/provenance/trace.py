@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from daam_bench.analysis.tables import Results, Run
+from daam_bench.analysis.tables.made_of import read_made_of
 from daam_bench.cache.manifest import MANIFEST, read_manifest
-from daam_bench.errors import DaamBenchError, RecordError
+from daam_bench.errors import DaamBenchError
 from daam_bench.provenance.address import Cell
-from daam_bench.records import FINISHED, RunRecord, read_records
-
-# Columns that compare with every variant of the cache, or with one baseline.
-_AGAINST_ALL = ("best", "holm")
-_AGAINST = {"gain_over_majority": "majority", "gain_over_best_single_layer": "best_single_layer"}
+from daam_bench.records import RunRecord
 
 
 @dataclass(frozen=True)
@@ -21,15 +19,15 @@ class Trace:
 
     Attributes:
         cell: the number.
-        records: file and record of each replica, in order.
-        folders: variant folders of the cell's caches, in order.
+        runs: the replicas behind it, in order; none if it is no result of ours.
+        results: everything that its table is made of.
         caches: facts of each cache by "dataset x encoder".
         notes: what a reader must know, such as a cache that was replaced since.
     """
 
     cell: Cell
-    records: list[tuple[Path, RunRecord]]
-    folders: list[Path]
+    runs: list[Run]
+    results: Results
     caches: dict[str, dict[str, Any]]
     notes: list[str]
 
@@ -37,45 +35,20 @@ class Trace:
 def trace_cell(cell: Cell, results: Path) -> Trace:
     """Return the records behind a number and the caches behind them.
 
+    Args:
+        cell: the number.
+        results: folder of results, for its caches.
+
     Raises:
-        RecordError: if no record, or a damaged one, is behind it.
+        RecordError: if it is not known what the table is made of, or a record is missing or damaged.
     """
-    keys = cell.keys
-    pattern = f"{keys.get('dataset', '*')}/{keys.get('encoder', '*')}/*/{FINISHED}"
-    folders = sorted(path.parent for path in (results / "runs").glob(pattern))
-    wanted = _variants_of(cell, folders)
-    records = [
-        (folder / f"{record.stem}.json", record)
-        for folder in folders
-        if folder.name in wanted
-        for record in read_records(folder)
-        if _is_meant(record, keys, folder.name)
-    ]
-    if not records:
-        raise RecordError(
-            "no finished records are behind this number",
-            where=results / "runs",
-            expected=pattern,
-            remedy="--results names the folder of results that the table belongs to.",
-        )
-    caches, notes = _caches_of([record for _, record in records], results)
-    return Trace(cell, records, folders, caches, notes)
-
-
-def _variants_of(cell: Cell, folders: list[Path]) -> set[str]:
-    every = {folder.name for folder in folders}
-    baselines = {name for start, name in _AGAINST.items() if cell.column.startswith(start)}
-    compares_all = not baselines and any(word in cell.column for word in _AGAINST_ALL)
-    if "variant" not in cell.keys or compares_all:
-        return every
-    return baselines | {cell.keys["variant"], cell.keys.get("against", cell.keys["variant"])}
-
-
-def _is_meant(record: RunRecord, keys: dict[str, str], variant: str) -> bool:
-    """Whether a record is of the cell's fold and seed; a baseline stands for every seed."""
-    if "fold" in keys and str(record.fold) != keys["fold"]:
-        return False
-    return "seed" not in keys or record.kind == "baseline" or str(record.seed) == keys["seed"]
+    made_of, changed = read_made_of(cell.file)
+    runs = cell.table.sources(cell.keys, cell.column, made_of)
+    caches, notes = _caches_of([run.record for run in runs], results)
+    notes += [f"trained anew since the table was written: {folder}" for folder in changed]
+    if not runs:
+        notes.append("no run is behind this cell: it is printed in the paper, or was not run")
+    return Trace(cell, runs, made_of, caches, notes)
 
 
 def _caches_of(records: list[RunRecord], results: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:

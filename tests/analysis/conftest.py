@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from daam_bench.config import Protocol
 from daam_bench.records import RunRecord, write_atomically, write_finished, write_record
 
 LAYERS, FEATURES = 5, 13
+CORRECTED = Protocol.model_validate("corrected")
 ENTROPIES = {
     "softmax": [
         {"kind": "softmax", "head": head, "mean": mean, "low": mean - 0.1, "high": mean + 0.1, "maximum": 2.0}
@@ -57,6 +59,33 @@ def write_predictions(folder, record):
     write_atomically(folder / f"{record.stem}.parquet", frame.to_parquet(index=False))
 
 
+def write_density(folder, record):
+    """Write a density that grows with the layer."""
+    density = np.arange(LAYERS, dtype=np.float64)[:, None] + np.zeros(FEATURES) + record.seed
+    buffer = io.BytesIO()
+    np.savez(buffer, density=density)
+    write_atomically(folder / f"{record.stem}.density.npz", buffer.getvalue())
+
+
+def with_(**switches):
+    """Return the corrected protocol with switches changed."""
+    return Protocol.model_validate(CORRECTED.model_dump() | switches)
+
+
+def write_runs(folder, variant, scores, protocol=CORRECTED, **changes):
+    """Write a variant's records: `scores` is one list a fold, with one score a seed; return the folder."""
+    records = [
+        make_record(variant, fold, seed, score, protocol=protocol.model_dump(), **changes)
+        for fold, seeds in enumerate(scores)
+        for seed, score in enumerate(seeds)
+    ]
+    for record in records:
+        write_record(folder, record)
+        write_predictions(folder, record)
+    write_finished(folder, records)
+    return folder
+
+
 @pytest.fixture
 def folders(tmp_path):
     """Return variant folders: one variant with density, one without, both baselines."""
@@ -77,10 +106,7 @@ def folders(tmp_path):
             write_record(folder, record)
             write_predictions(folder, record)
             if variant == "daam_v1":
-                density = np.arange(LAYERS, dtype=np.float64)[:, None] + np.zeros(FEATURES) + record.seed
-                buffer = io.BytesIO()
-                np.savez(buffer, density=density)
-                write_atomically(folder / f"{record.stem}.density.npz", buffer.getvalue())
+                write_density(folder, record)
         write_finished(folder, records)
         made.append(folder)
     for variant, shift in (("majority", 0.0), ("best_single_layer", 0.1)):

@@ -46,7 +46,7 @@ def test_both_kinds_have_their_own_rows_in_the_tables(both):
     assert summary.loc["encoder_lora_r4", "mean_percent"] == pytest.approx(65)
     assert summary.loc["lora_r4", "mean_percent"] == pytest.approx(55)
     assert summary.loc["encoder_lora_r4", "kind"] == KIND
-    readable = find_table("accuracy_summary").readable(tables["accuracy_summary"])
+    readable = find_table("accuracy_summary").readable(tables["accuracy_summary"]).plain()
     assert {"Encoder LoRA, r = 4", "LoRA r=4 (cached)"} <= set(readable["Variant"])
     assert "encoder_lora_r4" in set(tables["parameter_counts"]["variant"])
 

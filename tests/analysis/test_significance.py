@@ -8,7 +8,6 @@ import pytest
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from daam_bench.analysis.comparisons import comparison_frame
 from daam_bench.analysis.predictions import compare_predictions, pooled_correctness
 from daam_bench.analysis.significance import (
     best_group,
@@ -18,6 +17,7 @@ from daam_bench.analysis.significance import (
     minimum_detectable,
     paired_units,
 )
+from daam_bench.analysis.tables import make_tables
 from daam_bench.errors import RecordError
 
 
@@ -181,7 +181,7 @@ def test_mcnemar_counts_the_samples_that_only_one_gets_right():
 
 
 def test_the_comparison_table_says_what_is_compared(folders):
-    found = comparison_frame(folders).iloc[0]
+    found = make_tables(folders)["comparisons"].iloc[0]
     assert (found["variant"], found["against"], found["unit"]) == ("daam_v1", "mha", "folds")
     assert found["difference_percent"] == pytest.approx(-5)
     assert found["against_is_best"]
@@ -192,4 +192,4 @@ def test_the_comparison_table_says_what_is_compared(folders):
 def test_missing_predictions_are_named(folders):
     (folders[0] / "fold1_seed0.parquet").unlink()
     with pytest.raises(RecordError, match=r"fold1_seed0.parquet.*run snakemake again"):
-        comparison_frame(folders)
+        make_tables(folders)["comparisons"]

@@ -4,42 +4,23 @@ import math
 
 import pandas as pd
 import pytest
-from analysis.conftest import make_record, write_predictions
+from analysis.conftest import make_record, with_, write_runs
 from scipy import stats
 
 from daam_bench.analysis.names import study_figure_names, study_table_names
 from daam_bench.analysis.report import write_report
-from daam_bench.analysis.studies.frames import paired_effect, run_frame
-from daam_bench.analysis.studies.selection_worth import chosen_scores, selection_worth
-from daam_bench.analysis.studies.write import CAPTIONS, READABLE, study_tables, write_study_tables
+from daam_bench.analysis.studies.frames import run_frame
+from daam_bench.analysis.tables import Results, find_table, make_tables, write_study_tables
+from daam_bench.analysis.tables.effects import paired_effect
+from daam_bench.analysis.tables.selection_worth import chosen_scores
 from daam_bench.config import Protocol
 from daam_bench.records import EpochRecord, write_finished, write_record
-
-CORRECTED = Protocol.model_validate("corrected")
 
 
 def epoch(number, validation, inner=None):
     return EpochRecord(
         epoch=number, learning_rate=0.1, train_loss=1.0, validation_score=validation, inner_score=inner
     )
-
-
-def write_runs(folder, variant, scores, protocol=CORRECTED, **changes):
-    """Write a variant's records: `scores` is one list a fold, with one score a seed."""
-    records = [
-        make_record(variant, fold, seed, score, protocol=protocol.model_dump(), **changes)
-        for fold, seeds in enumerate(scores)
-        for seed, score in enumerate(seeds)
-    ]
-    for record in records:
-        write_record(folder, record)
-        write_predictions(folder, record)
-    write_finished(folder, records)
-    return folder
-
-
-def with_(**switches):
-    return Protocol.model_validate(CORRECTED.model_dump() | switches)
 
 
 @pytest.fixture
@@ -84,7 +65,7 @@ def half_width(differences, ratio):
 
 
 def test_paired_effect_by_hand(runs):
-    frame = run_frame(runs)
+    frame = run_frame(Results(runs))
     mha, daam = (frame[frame["variant"] == v].assign(variant="x") for v in ("mha", "daam_v1"))
     # Seeds averaged: mha 60 and 70, daam 60 and 70; shifted by 10 and by 20.
     moved = daam.assign(score_percent=daam["score_percent"] + 10 * (1 + daam["fold"]))
@@ -118,7 +99,7 @@ def test_the_worth_of_the_choice_is_paired(tmp_path):
     for record in records:
         write_record(tmp_path / "mha", record)
     write_finished(tmp_path / "mha", records)
-    row = selection_worth([tmp_path / "mha"]).iloc[0]
+    row = find_table("selection_worth").values(Results([tmp_path / "mha"])).iloc[0]
     assert (row["inner_percent"], row["last_percent"]) == pytest.approx((45, 45))
     assert row["best_validation_percent"] == pytest.approx(55)
     # Last against inner: +20 and -20; best against inner: +20 and 0.
@@ -129,7 +110,7 @@ def test_the_worth_of_the_choice_is_paired(tmp_path):
 
 
 def test_protocols_by_hand(runs, studies):
-    frame = study_tables(runs, studies)["protocols"].set_index(["variant", "protocol"])
+    frame = make_tables(runs, studies)["protocols"].set_index(["variant", "protocol"])
     assert list(frame.index) == [("mha", "corrected"), ("mha", "released")]
     released = frame.loc[("mha", "released")]
     assert released["mean_percent"] == pytest.approx(80)
@@ -139,8 +120,8 @@ def test_protocols_by_hand(runs, studies):
 
 
 def test_switch_effects_by_hand(runs, studies):
-    frame = study_tables(runs, studies)["switch_effects"]
-    ran = frame[frame["value"].notna()].set_index(["switch", "variant"])
+    frame = make_tables(runs, studies)["switch_effects"]
+    ran = frame[frame["value"] != ""].set_index(["switch", "variant"])
     mha, daam = ran.loc[("optimizer", "mha")], ran.loc[("optimizer", "daam_v1")]
     assert (mha["effect_percent"], daam["effect_percent"]) == pytest.approx((-5, 20))
     assert ran.loc[("optimizer", "touched"), "effect_percent"] == pytest.approx(7.5)
@@ -155,13 +136,13 @@ def test_switch_effects_by_hand(runs, studies):
 
 
 def test_switches_that_nothing_was_trained_for_are_listed(runs, studies):
-    frame = study_tables(runs, studies)["switch_effects"].set_index("switch")
+    frame = make_tables(runs, studies)["switch_effects"].set_index("switch")
     assert frame.loc["encoder_lora_targets", "note"] == "not run: needs encoder LoRA"
     assert set(frame["label"]) >= {f"D{number}" for number in range(1, 10)}
 
 
 def test_layer_ablation_by_hand(runs, studies):
-    tables = study_tables(runs, studies)
+    tables = make_tables(runs, studies)
     curve = tables["layer_ablation_curve"].set_index("side")
     assert curve["mean_percent"].to_dict() == pytest.approx(
         {"top": 65, "bottom": 35, "random": 40, "all": 65}
@@ -186,15 +167,15 @@ def test_every_table_is_written_under_the_planned_names(runs, studies, tmp_path)
 
 
 def test_optimistic_numbers_are_marked_wherever_they_are_shown(runs, studies):
-    tables = study_tables(runs, studies)
-    shown = {name: READABLE[name](frame) for name, frame in tables.items()}
-    assert shown["protocols"].loc[0, "released"].startswith("80.0 ± 14.1*")
-    assert "*" not in shown["protocols"].loc[0, "corrected"]
-    switches = shown["switch_effects"].set_index("Change")["Effect (points)"]
+    shown = {name: find_table(name).readable(f) for name, f in make_tables(runs, studies).items()}
+    protocols = shown["protocols"].plain()
+    assert protocols.loc[0, "released, accuracy (%)"].startswith("80.0 ± 14.1*")
+    assert "*" not in protocols.loc[0, "corrected, accuracy (%)"]
+    switches = shown["switch_effects"].plain().set_index("Change")["Effect (points)"]
     assert switches["inner to best_validation"].endswith("*")
     assert not switches["adam to adamw"].str.contains(r"\*").any()
-    for name in tables:
-        assert "optimistic" in CAPTIONS[name]
+    for name, optimistic in (("protocols", True), ("switch_effects", True), ("layer_ablation", False)):
+        assert ("optimistic:" in find_table(name).full_caption(shown[name])) == optimistic
 
 
 def test_the_report_shows_the_studies(runs, studies, tmp_path):

@@ -5,13 +5,15 @@ from pkgutil import iter_modules
 import numpy as np
 import pandas as pd
 import pytest
-from analysis.conftest import make_record, write_predictions
+from analysis.conftest import make_record, write_predictions, write_runs
 from scipy import stats
 
 from daam_bench.analysis import tables
 from daam_bench.analysis.aggregate import read_all, replica_frame, summary_frame
 from daam_bench.analysis.names import TABLES, table_names
-from daam_bench.analysis.tables import Results, find_table, make_tables, write_tables
+from daam_bench.analysis.report import write_report
+from daam_bench.analysis.tables import Results, find_table, make_tables, write_study_tables, write_tables
+from daam_bench.analysis.tables.write import escape_latex
 from daam_bench.errors import RecordError
 from daam_bench.records import FINISHED, write_finished, write_record
 
@@ -59,7 +61,7 @@ def test_intervals_are_over_folds_with_seeds_averaged(summary):
     assert found == pytest.approx([40 - half, 40 + half])
 
 
-def test_every_table_is_written_in_three_formats_and_repeats_exactly(folders, tmp_path):
+def test_every_table_is_written_in_its_formats_and_repeats_exactly(folders, tmp_path):
     first, second = (write_tables(folders, tmp_path / name) for name in "ab")
     assert [path.name for path in first] == table_names()
     for left, right in zip(first, second, strict=True):
@@ -68,6 +70,7 @@ def test_every_table_is_written_in_three_formats_and_repeats_exactly(folders, tm
 
 def test_csv_keeps_full_precision(folders, tmp_path):
     write_tables(folders, tmp_path)
+    write_study_tables(folders, [], tmp_path)
     frames = make_tables(folders)
     for name, frame in frames.items():
         read = pd.read_csv(io.StringIO((tmp_path / f"{name}.csv").read_text()))
@@ -114,7 +117,7 @@ def test_a_damaged_record_is_refused_with_its_place(folders):
 
 def test_every_table_is_a_module_and_every_module_a_table():
     modules = {module.name for module in iter_modules(tables.__path__)}
-    assert modules == {*TABLES} | {"base", "cells", "write"}
+    assert modules == {*TABLES} | {"base", "cells", "effects", "made_of", "sheet", "write"}
     for name in TABLES:
         assert find_table(name).caption.endswith(".")
 
@@ -126,13 +129,12 @@ def test_runs_stand_beside_each_other_where_there_is_one_fold(folders, tmp_path)
         write_record(base, record)
     write_finished(base, records)
     table = find_table("accuracy_per_fold")
-    frame = table.frame(Results([base]))
+    frame = table.values(Results([base]))
     assert frame["seed"].tolist() == [3, 5]
     assert set(frame["unit"]) == {"seeds"}
-    (row,) = table.readable(frame).to_dict("records")
+    (row,) = table.readable(frame).plain().to_dict("records")
     assert (row["Folds or runs"], row["1"], row["2"]) == ("seed 3, seed 5", "50.0", "70.0")
     assert row["Mean, accuracy (%)"] == "60.0 ± 10.0"
-    assert table.cell_runs(frame, Results([base])) == {(0, "1"): [(0, 3)], (0, "2"): [(0, 5)]}
 
 
 def test_other_metrics_are_named(tmp_path):
@@ -144,8 +146,8 @@ def test_other_metrics_are_named(tmp_path):
             write_record(folders[-1], record)
         write_finished(folders[-1], records)
     table = find_table("accuracy_summary")
-    one = table.readable(table.frame(Results(folders[:1])))
-    both = table.readable(table.frame(Results(folders)))
+    one = table.readable(table.values(Results(folders[:1]))).plain()
+    both = table.readable(table.values(Results(folders))).plain()
     assert "Macro F1 (%)" in one
     assert both["Metric"].tolist() == ["Macro F1", "Accuracy"]
     assert "Score (%)" in both
@@ -218,3 +220,45 @@ def test_every_table_marks_results_whose_epoch_was_chosen_on_what_scores_them(fo
         assert frame.groupby("variant")["optimistic"].first().to_dict()["gqa"]
         assert not frame[frame["variant"] != "gqa"]["optimistic"].any()
         assert "optimistic:" not in (tmp_path / f"without/{name}.md").read_text()
+
+
+def test_bold_is_what_is_significantly_best_and_ties_share_it(tmp_path):
+    base = tmp_path / "runs/toy_data/tiny"
+    means = {"mha": 0.5, "daam_v1": 0.9, "daam_v2": 0.9}
+    spreads = {"mha": (0, 1, 2, 3, 4), "daam_v1": (0, 2, 1, 4, 3), "daam_v2": (1, 0, 3, 2, 4)}
+    folders = [
+        write_runs(base / v, v, [[mean + spread / 100] for spread in spreads[v]]) for v, mean in means.items()
+    ]
+    write_tables(folders, tmp_path / "tables")
+    write_report(folders, tmp_path / "figures", [], tmp_path / "report.html", "title", [])
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<strong>") == 4
+    assert '<strong><a href="runs/toy_data/tiny/daam_v1/finished.json">92.0 ± 1.4</a></strong>' in page
+    for name in ("accuracy_summary", "accuracy_per_fold"):
+        markdown, latex = ((tmp_path / f"tables/{name}.{ending}").read_text() for ending in ("md", "tex"))
+        assert markdown.count("**92.0 ± 1.4**") == 2
+        assert markdown.count("**") == 4
+        assert latex.count(r"\textbf{92.0 $\pm$ 1.4}") == latex.count(r"\textbf") == 2
+        assert "Bold: the smallest group" in markdown
+    # One more fold that turns the order round, and no group stands out.
+    write_runs(base / "mha", "mha", [[mean / 100] for mean in (50, 99, 52, 99, 54)])
+    write_tables(folders, tmp_path / "tables")
+    for ending, mark in (("md", "**"), ("tex", r"\textbf")):
+        assert mark not in (tmp_path / f"tables/accuracy_summary.{ending}").read_text()
+
+
+def test_latex_prints_what_is_written():
+    assert escape_latex("a_b & 5 % < 0.1 ± {x} ~ ^ # $ \\") == (
+        r"a\_b \& 5 \% $<$ 0.1 $\pm$ \{x\} \textasciitilde{} \textasciicircum{} \# \$ \textbackslash{}"
+    )
+
+
+def test_titles_of_a_study_table_name_the_metric(tmp_path):
+    records = [make_record("mha", fold, 0, 0.5, metric="balanced_accuracy") for fold in (0, 1)]
+    shared = {"learning_rate": 0.1, "train_loss": 1.0, "validation_score": 0.5, "inner_score": 0.5}
+    for record in records:
+        epochs = {"epochs": [{"epoch": 1} | shared]}
+        write_record(tmp_path, type(record).model_validate(record.model_dump() | epochs))
+    write_finished(tmp_path, records)
+    table = find_table("selection_worth")
+    assert "Balanced accuracy (%), inner" in table.readable(table.values(Results([tmp_path]))).columns

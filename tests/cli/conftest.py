@@ -9,11 +9,15 @@ import pytest
 import yaml
 from rich.progress import Progress
 
-from daam_bench.analysis.tables import write_tables
+from daam_bench.analysis.layer_choice import choose_layers
+from daam_bench.analysis.tables import write_study_tables, write_tables
 from daam_bench.cli import main
 from daam_bench.config.merge import load_merged
 from daam_bench.direct import run_cell
 from daam_bench.plan import make_plan
+from daam_bench.specs import training_spec
+from daam_bench.training.run import run_job
+from daam_bench.training.spec import TrainingSpec
 
 ROOT = Path(__file__).parents[2]
 TINY = {
@@ -25,6 +29,7 @@ TINY = {
     "cache": {"chunk_mebibytes": 0.1},
 }
 CELL = ("vader", "minilm-l6", "daam_v2")
+PICKS = ("top-1", "bottom-1")
 QUIET = Progress(disable=True)
 
 
@@ -46,8 +51,21 @@ def made(tmp_path_factory, real_resources):
         results = Path("results")
         for variant in ("majority", "best_single_layer", "mha", "daam_v2"):
             run_cell(config, plan, (*CELL[:2], variant), None, None, results, results, QUIET)
-        write_tables(sorted(Path("results/runs/vader/minilm-l6").iterdir()), Path("results/tables"))
+        runs = sorted(Path("results/runs/vader/minilm-l6").iterdir())
+        studies = train_on_layers(training_spec(config, plan, *CELL), results)
+        write_tables(runs, results / "tables")
+        write_study_tables(runs, studies, results / "tables")
     return folder
+
+
+def train_on_layers(spec, results):
+    """Train a variant on some layers only, as the workflow does; return the folders."""
+    choices = choose_layers(results.joinpath("runs", *CELL), PICKS, [0, 1])["choices"]
+    folders = [results.joinpath("studies", *CELL[:2], f"layers-{pick}", CELL[2]) for pick in PICKS]
+    for pick, folder in zip(PICKS, folders, strict=True):
+        job = TrainingSpec.model_validate(spec | {"layers": choices[pick]})
+        run_job(job, results.joinpath("embeddings", *CELL[:2]), folder, QUIET)
+    return folders
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -64,15 +65,89 @@ def test_a_fold_and_a_gain_have_their_own_records(work, data_of):
         "accuracy_summary:daam_v2:gain_over_best_single_layer_low",
         "accuracy_per_fold:daam_v2:1:std_percent",
         "parameter_ranges:daam_v2:scaled_variance:maximum",
+        "comparisons:p_holm",
     ],
 )
 def test_repeating_gives_the_same_number(work, data_of, address):
     code, data = data_of("explain", address, "--repeat", "again")
     assert data["repetition"]["same"]
-    assert float(data["repetition"]["after"]) == float(data["value"])
+    assert float(data["repetition"]["repeated"]) == float(data["value"])
     assert code == 0
     record = next(Path("again/runs/vader/minilm-l6/daam_v2").glob("fold1_seed*.json"))
     assert read_record(record).key == read_record(RUNS / "daam_v2" / record.name).key
+
+
+@pytest.mark.parametrize(
+    ("address", "studies", "replicas"),
+    [
+        ("layer_ablation:top:fold=1", {"layers-top-1"}, 2),
+        ("layer_ablation:all:fold=2", set(), 2),
+        ("layer_ablation_curve:top:effect_percent", {"layers-top-1", "layers-bottom-1"}, 16),
+    ],
+)
+def test_numbers_of_derived_runs_come_out_again(work, data_of, address, studies, replicas):
+    code, data = data_of("explain", address, "--repeat", "again")
+    assert (code, data["repetition"]["same"]) == (0, True)
+    assert data["repetition"]["replicas"] == len(data["records"]) == replicas
+    assert {r["study"] for r in data["records"]} - {None} == studies
+    for record in data["records"]:
+        first = Path(record["path"])
+        again = Path("again", *first.parts[1:])
+        assert read_record(again).key == read_record(first).key
+        assert read_record(again).layers == read_record(first).layers
+
+
+def test_a_number_that_was_written_into_the_table_is_found(work, call):
+    file = Path("results/tables/accuracy_summary.csv")
+    frame = pd.read_csv(file, dtype=str, keep_default_na=False)
+    mine = frame["variant"] == "daam_v2"
+    frame.loc[mine, "mean_percent"] = frame.loc[mine, "mean_percent"] + "1"
+    frame.to_csv(file, index=False)
+    code, out, _ = call("explain", ADDRESS, "--repeat", "again")
+    assert code == 1
+    assert "NOT the same" in out
+    assert "the table, or a record, was changed since" in out
+
+
+def test_a_folder_with_results_is_no_place_for_a_repetition(work, call):
+    words = ("explain", "accuracy_per_fold:daam_v2:fold=1", "--repeat", "again")
+    assert call(*words)[0] == 0
+    code, _, err = call(*words)
+    assert code == 6 and "has results" in err
+    one = ("run", "--record", RUNS / "daam_v2/fold1_seed0.json", "--output", "again")
+    code, _, err = call(*one)
+    assert code == 6 and "is here already" in err
+
+
+def test_the_printed_command_means_the_same_number(work, call):
+    _, out, _ = call("explain", "layer_ablation:top:fold=1:std_percent")
+    shown = out.splitlines()[0]
+    lines = [line for line in out.splitlines() if "daam-bench explain" in line]
+    _, again, _ = call(*shlex.split(lines[0])[1:])
+    assert again == out
+    one = next(shlex.split(line) for line in out.splitlines() if "daam-bench run" in line)
+    assert call(*one[1:])[0] == 0
+    assert "layers_kept=1:top:draw=0:fold=1:std_percent = " in shown
+
+
+def test_a_word_for_a_shell_is_quoted(work, call):
+    _, out, _ = call("explain", "paper_comparison:iemocap:daam_v1:cell=high IF, layers 9, F1")
+    assert "no run is behind this cell" in out
+    (line,) = [line for line in out.splitlines() if "daam-bench explain" in line]
+    assert shlex.split(line)[2].endswith(":high IF, layers 9, F1:ours")
+    code, _, err = call("explain", shlex.split(line)[2], "--repeat", "again")
+    assert code == 6 and "nothing to repeat" in err
+
+
+def test_what_was_trained_since_is_said(work, call):
+    shutil.copytree("results/runs/vader/minilm-l6/mha", "results/runs/vader/minilm-l6/gqa")
+    _, out, _ = call("explain", "comparisons:p_holm")
+    assert "note:" not in out
+    assert "gqa" not in out
+    finished = RUNS / "daam_v2/finished.json"
+    change(finished, keys=["0"])
+    _, out, _ = call("explain", ADDRESS)
+    assert "trained anew since the table was written: results/runs/vader/minilm-l6/daam_v2" in out
 
 
 def test_a_number_that_was_tampered_with_does_not_come_out_again(work, call):
@@ -87,7 +162,7 @@ def test_the_printed_command_repeats_one_replica(work, call):
     (line,) = [line.split() for line in out.splitlines() if "daam-bench run" in line]
     code, _, _ = call(*line[1:])
     assert code == 0
-    again = read_record(Path("repeated/runs/vader/minilm-l6/daam_v2/fold0_seed0.json"))
+    again = read_record(Path("one_replica/runs/vader/minilm-l6/daam_v2/fold0_seed0.json"))
     first = read_record(RUNS / "daam_v2/fold0_seed0.json")
     costs = set(COST_FIELDS)
     assert again.model_dump(exclude=costs) == first.model_dump(exclude=costs)

@@ -8,7 +8,8 @@ from rich.progress import Progress
 
 from daam_bench.analysis.importance import read_density
 from daam_bench.analysis.layer_choice import choose_layers
-from daam_bench.analysis.studies.write import study_tables, write_study_figures
+from daam_bench.analysis.studies.write import write_study_figures
+from daam_bench.analysis.tables import make_tables
 from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples
 from daam_bench.cache.store import CacheLayout
 from daam_bench.cache.writer import CacheWriter
@@ -125,8 +126,8 @@ def test_from_a_run_to_the_layers_to_the_tables_and_the_curve(cache, tmp_path):
     for pick, layers in found["choices"].items():
         folders.append(tmp_path / f"studies/toy/tiny/layers-{pick}/daam_v1")
         train(cache, folders[-1], TrainingSpec.model_validate(spec().model_dump() | {"layers": layers}))
-    tables = study_tables([base], folders)
-    assert set(tables) == {"selection_worth", "layer_ablation", "layer_ablation_curve"}
+    tables = make_tables([base], folders)
+    assert not {"protocols", "switch_effects"} & set(tables)
     by_fold = tables["layer_ablation"]
     high = by_fold[by_fold["importance"] == "high"]
     assert high["layers"].tolist() == [str(found["choices"]["top-1"][fold][0]) for fold in "01"]

@@ -8,21 +8,18 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from daam_bench.analysis.marks import caption_with_note
+from daam_bench.analysis.aggregate import title_of
+from daam_bench.analysis.names import curve_stem
 from daam_bench.analysis.report.cost import cost_frame, rate_frame
-from daam_bench.analysis.report.grid import Links, Section, every_run, linked_grid, plain_grid, relative
-from daam_bench.analysis.report.pictures import curve_of, pictures_of
-from daam_bench.analysis.report.sources import choice_frame, distinct, source_of
+from daam_bench.analysis.report.grid import Section, choices, every_run, frame_grid, table_section
+from daam_bench.analysis.report.links import Links
+from daam_bench.analysis.report.pictures import Picture, curve_of, pictures_of
+from daam_bench.analysis.report.sources import distinct, source_of
 from daam_bench.analysis.report.summary import summarise
-from daam_bench.analysis.studies.write import CAPTIONS, READABLE, study_tables
-from daam_bench.analysis.tables import Results, find_table, make_tables
+from daam_bench.analysis.tables import Results, find_table
+from daam_bench.analysis.tables.write import tables_of
 from daam_bench.records import FINISHED, write_atomically
-
-# Section of the page -> its tables, in order.
-SCORES = ("accuracy_summary", "accuracy_per_fold", "comparisons", "mixture")
-PAPER = ("paper_comparison",)
-IMPORTANCE = ("importance_stability", "entropy")
-PARAMETERS = ("parameter_counts", "parameter_ranges")
+from daam_bench.studies.names import Pick
 
 
 def write_report(
@@ -48,8 +45,11 @@ def write_report(
     Raises:
         RecordError: if a record or its predictions are missing or damaged.
     """
-    results = Results(folders)
-    read = [json.loads(path.read_bytes()) for path in manifests]
+    results = Results(folders, studies)
+    read = {path: json.loads(path.read_bytes()) for path in manifests}
+    places = {(m["identity"]["dataset"], m["identity"]["encoder"]["name"]): path for path, m in read.items()}
+    links = Links(results, out, places)
+    frames = {name: find_table(name).values(results) for name in tables_of(results)}
     environment = Environment(
         loader=PackageLoader("daam_bench.analysis.report", "templates"),
         autoescape=True,
@@ -57,65 +57,56 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    facts = _tables(results, Links(results, out)) | _provenance(results, read)
-    facts["pictures"] = {
-        f"{dataset} x {encoder}": pictures_of(dataset, encoder, figures, results.records)
-        for dataset, encoder in dict.fromkeys((r.dataset, r.encoder) for r in results.records)
-    }
-    facts["summary"] = summarise(facts.pop("frames"), results.replicas, read)
     page = environment.get_template("report.html.j2").render(
-        title=title, notes=notes, **facts, **_studies(folders, studies, figures, out)
+        title=title,
+        notes=notes,
+        summary=summarise(frames, results.records, list(read.values()), links),
+        sections=_sections(frames, links),
+        runs=every_run(links),
+        curves=_curves(results, figures),
+        study_records=[links.to(folder / FINISHED) for folder in studies],
+        pictures={
+            f"{dataset} x {encoder}": pictures_of(dataset, encoder, figures, results.records)
+            for dataset, encoder in dict.fromkeys((r.dataset, r.encoder) for r in results.records)
+        },
+        **_provenance(links, list(read.values())),
     )
     write_atomically(out, page.encode())
 
 
-def _tables(results: Results, links: Links) -> dict[str, Any]:
-    """Return the tables of the page, by section."""
-    frames = make_tables(results.folders)
-    choices = Section(
-        "What the baselines chose",
-        "On the training samples of each fold.",
-        plain_grid(choice_frame(results.records)),
-    )
-    return {
-        "frames": frames,
-        "scores": [*_sections(SCORES, frames, links), choices],
-        "paper": _sections(PAPER, frames, links),
-        "importance": _sections(IMPORTANCE, frames, links),
-        "parameters": _sections(PARAMETERS, frames, links),
-        "runs": every_run(links),
+def _sections(frames: Mapping[str, pd.DataFrame], links: Links) -> dict[str, list[Section]]:
+    """Return the tables that have rows, by section of the page."""
+    found: dict[str, list[Section]] = {
+        name: [] for name in ("scores", "paper", "importance", "parameters", "studies")
     }
-
-
-def _sections(names: Sequence[str], frames: Mapping[str, pd.DataFrame], links: Links) -> list[Section]:
-    found = []
-    for name in names:
+    for name, frame in frames.items():
         table = find_table(name)
-        if len(frames[name]):
-            caption = caption_with_note(table.caption, table.shown(frames[name], links.results))
-            found.append(Section(table.title, caption, linked_grid(table, frames[name], links)))
+        if len(frame):
+            found[table.section].append(table_section(table, frame, links))
+    caption = "On the training samples of each fold."
+    found["scores"].append(Section("What the baselines chose", caption, choices(links)))
     return found
 
 
-def _studies(folders: Sequence[Path], studies: Sequence[Path], figures: Path, out: Path) -> dict[str, Any]:
-    """Return the tables, pictures and records of derived runs."""
-    return {
-        "studies": [
-            Section(name.replace("_", " ").capitalize(), CAPTIONS[name], plain_grid(READABLE[name](frame)))
-            for name, frame in study_tables(folders, studies).items()
-            if len(frame)
-        ],
-        "curves": [curve_of(file) for file in sorted(figures.glob("*_ablation_*.png")) if studies],
-        "study_records": [relative(folder / FINISHED, out.parent) for folder in studies],
+def _curves(results: Results, figures: Path) -> list[Picture]:
+    """Return the curves of the layer ablations of these studies."""
+    picks = {
+        (*run.place, Pick.parse(run.study.subject).block): None
+        for run in results.derived
+        if run.study and run.study.kind == "layers"
     }
+    files = [figures / f"{curve_stem(*pick)}.png" for pick in picks]
+    return [curve_of(file) for file in files if file.exists()]
 
 
-def _provenance(results: Results, manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    records = results.records
+def _provenance(links: Links, manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the page says of cost, data, settings and versions."""
+    records = links.results.records
+    titles = {(d, e, title_of(v)): links.variant(d, e, v) for d, e, v in links.results.places}
     return {
-        "cost": plain_grid(cost_frame(records)),
-        "rates": plain_grid(rate_frame(manifests)),
-        "sources": [source_of(manifest) for manifest in manifests],
+        "cost": frame_grid(cost_frame(records), lambda d, e, title: titles.get((d, e, title), "")),
+        "rates": frame_grid(rate_frame(manifests), lambda d, e, _: links.manifest(d, e)),
+        "sources": [source_of(manifest, links) for manifest in manifests],
         "provenance": {
             "Protocol": distinct(r.protocol for r in records if r.protocol),
             "Training": distinct(r.training for r in records if r.training),

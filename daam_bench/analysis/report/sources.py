@@ -1,26 +1,24 @@
 """Where the numbers come from: data, caches, settings, versions."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from daam_bench.analysis.aggregate import title_of
-from daam_bench.records import RunRecord
+from daam_bench.analysis.report.links import Links
 
 
 @dataclass(frozen=True)
 class Source:
-    """A cache: name, facts, and the samples without a result with their reasons."""
+    """A cache: name, address of its manifest, facts, and the samples without a result with their reasons."""
 
     name: str
+    address: str
     facts: dict[str, Any]
     quarantined: dict[str, str]
 
 
-def source_of(manifest: Mapping[str, Any]) -> Source:
+def source_of(manifest: Mapping[str, Any], links: Links) -> Source:
     """Return what the page says of one cache."""
     identity, attributes = manifest["identity"], manifest["attributes"]
     samples, layers, features = manifest["shape"]
@@ -38,26 +36,10 @@ def source_of(manifest: Mapping[str, Any]) -> Source:
         else f"{difference:.1e} of a layer's root mean square",
         "samples without a result": len(manifest["quarantined"]),
     }
-    return Source(f"{identity['dataset']} x {identity['encoder']['name']}", facts, manifest["quarantined"])
+    cache = identity["dataset"], identity["encoder"]["name"]
+    return Source(" x ".join(cache), links.manifest(*cache), facts, manifest["quarantined"])
 
 
 def distinct(values: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return mappings without repetition, in order."""
     return list({json.dumps(value, sort_keys=True): value for value in values}.values())
-
-
-def choice_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
-    """Return what the baselines chose on their training samples, fold by fold."""
-    rows = [
-        {
-            "Dataset": r.dataset,
-            "Encoder": r.encoder,
-            "Baseline": title_of(r.variant),
-            "Fold": r.fold_name,
-            "Chosen": r.note,
-            "Score (%)": f"{100 * r.score:.1f}",
-        }
-        for r in records
-        if r.kind == "baseline"
-    ]
-    return pd.DataFrame(rows)

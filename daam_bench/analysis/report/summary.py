@@ -1,4 +1,4 @@
-"""What a reader should know first, in sentences."""
+"""What a reader should know first, in sentences; every number leads to what it comes from."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,77 +7,107 @@ import pandas as pd
 
 from daam_bench.analysis.aggregate import CACHE
 from daam_bench.analysis.paper.compare import ABOVE, BELOW, INSIDE, NOT_COMPARABLE, NOT_RUN
+from daam_bench.analysis.report.links import Cell, Links, runs_anchor
+from daam_bench.analysis.tables.accuracy_summary import BASELINES
 from daam_bench.analysis.tables.cells import METRICS
+from daam_bench.records import RunRecord
+
+Sentence = list[Cell]
 
 
 def summarise(
-    frames: Mapping[str, pd.DataFrame], replicas: pd.DataFrame, manifests: Sequence[Mapping[str, Any]]
-) -> list[str]:
-    """Return sentences: one a cache, then the paper, the data and the cost.
+    frames: Mapping[str, pd.DataFrame],
+    records: Sequence[RunRecord],
+    manifests: Sequence[Mapping[str, Any]],
+    links: Links,
+) -> list[Sentence]:
+    """Return sentences in parts: one a cache, then the paper, the data and the cost.
 
     Args:
         frames: all tables by name.
-        replicas: `aggregate.replica_frame`.
+        records: of ordinary runs.
         manifests: of the caches.
+        links: where numbers lead to.
     """
-    scores = [_of_cache(str(d), str(e), part) for (d, e), part in _by_cache(frames["accuracy_summary"])]
-    return [*scores, _of_paper(frames["paper_comparison"]), _of_data(manifests), _of_cost(replicas)]
+    caches = frames["accuracy_summary"].groupby(CACHE, sort=False)
+    scores = [_of_cache(str(dataset), str(encoder), part, links) for (dataset, encoder), part in caches]
+    return [*scores, _of_paper(frames["paper_comparison"]), _of_data(manifests, links), _of_cost(records)]
 
 
-def _by_cache(summary: pd.DataFrame) -> Any:
-    return summary.groupby(CACHE, sort=False)
-
-
-def _of_cache(dataset: str, encoder: str, part: pd.DataFrame) -> str:
+def _of_cache(dataset: str, encoder: str, part: pd.DataFrame, links: Links) -> Sentence:
+    name = f"{dataset} x {encoder}"
     trained = part[part["kind"] != "baseline"]
     if trained.empty:
-        return f"{dataset} x {encoder}: only baselines were run."
+        return [Cell(f"{name}: only baselines were run.")]
     best = trained.sort_values("mean_percent", kind="stable").iloc[-1]
     metric = METRICS.get(best["metric"], best["metric"])
-    above = [
-        int((trained[f"gain_over_{baseline}_low"] > 0).sum())
-        for baseline in ("majority", "best_single_layer")
-    ]
+    runs = f"#{runs_anchor(name)}"
+    above = [str(int((trained[f"gain_over_{baseline}_low"] > 0).sum())) for baseline in BASELINES]
     marked = part.loc[part["significantly_best"], "title"].tolist()
-    return (
-        f"{dataset} x {encoder}: highest mean {metric[0].lower() + metric[1:]} {best['mean_percent']:.1f} % "
-        f"({best['title']}). Variants of {len(trained)} whose paired gain has its whole 95 % interval "
-        "above 0: "
-        f"{above[0]} over the majority class, {above[1]} over logistic regression on the best single layer. "
-        + _best(marked, len(trained))
-    )
+    address = links.variant(dataset, encoder, best["variant"])
+    return [
+        Cell(f"{name}: highest mean {metric[0].lower() + metric[1:]} "),
+        Cell(f"{best['mean_percent']:.1f} %", address),
+        Cell(f" ({best['title']}). Variants of "),
+        Cell(str(len(trained)), runs),
+        Cell(" whose paired gain has its whole 95 % interval above 0: "),
+        Cell(above[0], runs),
+        Cell(" over the majority class, "),
+        Cell(above[1], runs),
+        Cell(f" over logistic regression on the best single layer. {_best(marked)}"),
+    ]
 
 
-def _best(titles: Sequence[str], trained: int) -> str:
+def _best(titles: Sequence[str]) -> str:
     if titles:
         return f"Significantly better than all others: {', '.join(titles)}."
-    return f"No group of the {trained} variants is significantly better than all others."
+    return "No group of the variants is significantly better than all others."
 
 
-def _of_paper(comparison: pd.DataFrame) -> str:
+def _of_paper(comparison: pd.DataFrame) -> Sentence:
     counts = comparison["verdict"].value_counts().to_dict()
-    run = len(comparison) - counts.get(NOT_RUN, 0)
+    run, to = len(comparison) - counts.get(NOT_RUN, 0), "#paper"
+    total = Cell(str(len(comparison)), to)
     if not run:
-        return f"None of the {len(comparison)} numbers printed in the paper is of a cache of this run."
+        return [Cell("None of the "), total, Cell(" numbers printed in the paper is of a cache of this run.")]
     kinds = {
         INSIDE: "inside our interval",
         ABOVE: "below our interval",
         BELOW: "above our interval",
         NOT_COMPARABLE: "not comparable",
     }
-    found = ", ".join(f"{counts[kind]} {text}" for kind, text in kinds.items() if kind in counts)
-    return f"Of {len(comparison)} numbers that the paper prints, {run} stand beside ours: {found}."
+    sentence = [Cell("Of "), total, Cell(" numbers that the paper prints, "), Cell(str(run), to)]
+    between = " stand beside ours: "
+    for kind in (kind for kind in kinds if kind in counts):
+        sentence += [Cell(between), Cell(str(counts[kind]), to), Cell(f" {kinds[kind]}")]
+        between = ", "
+    return [*sentence, Cell(".")]
 
 
-def _of_data(manifests: Sequence[Mapping[str, Any]]) -> str:
+def _of_data(manifests: Sequence[Mapping[str, Any]], links: Links) -> Sentence:
     samples = sum(manifest["shape"][0] for manifest in manifests)
     bad = sum(len(manifest["quarantined"]) for manifest in manifests)
-    return f"Samples in {len(manifests)} caches: {samples:,}; without a result: {bad:,} (listed under Data)."
+    caches = [(m["identity"]["dataset"], m["identity"]["encoder"]["name"]) for m in manifests]
+    to = links.manifest(*caches[0]) if len(caches) == 1 else "#data"
+    return [
+        Cell("Samples in "),
+        Cell(str(len(manifests)), "#data"),
+        Cell(" caches: "),
+        Cell(f"{samples:,}", to),
+        Cell("; without a result: "),
+        Cell(f"{bad:,}", to),
+        Cell(" (listed under Data)."),
+    ]
 
 
-def _of_cost(replicas: pd.DataFrame) -> str:
-    wall, cpu = replicas["wall_seconds"].sum(), replicas["cpu_seconds"].sum()
-    return (
-        f"Training and scoring of {len(replicas):,} runs: {wall / 60:.1f} min wall time, "
-        f"{cpu / 60:.1f} min CPU time."
-    )
+def _of_cost(records: Sequence[RunRecord]) -> Sentence:
+    wall, cpu = sum(r.wall_seconds for r in records), sum(r.cpu_seconds for r in records)
+    return [
+        Cell("Training and scoring of "),
+        Cell(f"{len(records):,}", "#every-run"),
+        Cell(" runs: "),
+        Cell(f"{wall / 60:.1f} min", "#cost"),
+        Cell(" wall time, "),
+        Cell(f"{cpu / 60:.1f} min", "#cost"),
+        Cell(" CPU time."),
+    ]

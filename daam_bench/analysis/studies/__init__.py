@@ -1,1 +1,1 @@
-"""What derived runs show beside the ordinary ones: one table a file."""
+"""What derived runs show beside the ordinary ones: their frames, and the curves of layer ablations."""

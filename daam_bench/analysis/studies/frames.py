@@ -1,39 +1,36 @@
-"""Records of ordinary and of derived runs as frames, and the paired effect of one on the other."""
+"""Records of ordinary and of derived runs: as frames, and which of them belong together."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from daam_bench.analysis.aggregate import CACHE, read_all, replica_frame, title_of
-from daam_bench.analysis.significance import compare_pairs, paired_units, resampling_ratio
-from daam_bench.records import RunRecord
+from daam_bench.analysis.aggregate import CACHE, replica_frame
+from daam_bench.analysis.tables.base import Keys, Results, Run
 from daam_bench.studies.names import StudyName
 
 
-def run_frame(folders: Sequence[Path]) -> pd.DataFrame:
-    """Return one row a trained replica: `replica_frame` with `select` and `layers` of its record."""
-    return _frame([r for r in read_all(folders) if r.kind != "baseline"])
+def run_frame(results: Results) -> pd.DataFrame:
+    """Return one row a trained ordinary replica: `replica_frame` with what its record says of its protocol."""
+    return _frame([run for run in results.runs if run.record.kind != "baseline"])
 
 
-def study_frame(folders: Sequence[Path], kind: str) -> pd.DataFrame:
+def study_frame(results: Results, kind: str) -> pd.DataFrame:
     """Return one row a replica of the studies of a kind, with their `subject` and `value`.
 
     Args:
-        folders: results/studies/<dataset>/<encoder>/<study>/<variant>.
+        results: ordinary and derived runs.
         kind: protocol, switch or layers.
     """
-    parts = []
-    for folder in folders:
-        name = StudyName.parse(folder.parent.name)
-        if name.kind == kind:
-            parts.append(_frame(read_all([folder])).assign(subject=name.subject, value=name.value))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    found = [(run, run.study) for run in results.derived if run.study and run.study.kind == kind]
+    names = {"subject": [study.subject for _, study in found], "value": [study.value for _, study in found]}
+    return _frame([run for run, _ in found]).assign(**names)
 
 
-def _frame(records: Sequence[RunRecord]) -> pd.DataFrame:
-    own = {"select": [r.protocol.get("select") for r in records], "protocol": [r.protocol for r in records]}
-    return replica_frame(records).join(pd.DataFrame(own | {"layers": [r.layers for r in records]}))
+def _frame(runs: Sequence[Run]) -> pd.DataFrame:
+    protocols = [run.record.protocol for run in runs]
+    own = {"select": [protocol.get("select") for protocol in protocols], "protocol": protocols}
+    own["layers"] = [run.record.layers for run in runs]
+    return replica_frame([run.record for run in runs]).join(pd.DataFrame(own, dtype=object))
 
 
 def same_runs(frame: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
@@ -42,31 +39,18 @@ def same_runs(frame: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
     return frame.merge(like[keys].drop_duplicates(), on=keys, validate="m:1")
 
 
-def paired_effect(changed: pd.DataFrame, base: pd.DataFrame) -> dict[str, float]:
-    """Return `effect_percent`, `low_percent`, `high_percent` and `p` of one set of runs against another.
-
-    The mean difference in points of percent, changed minus base, over folds that both have (seeds and
-    variants averaged; over seeds if there is one fold), with its 95 % interval and p of the corrected
-    resampled t test (`significance.compare_pairs`); nan where one unit gives no interval.
-    """
-    both = pd.concat([changed.assign(variant="changed"), base.assign(variant="base")])
-    pair = compare_pairs(paired_units(both), resampling_ratio(both)).iloc[0]
-    sign = 1 if pair["first"] == "changed" else -1
-    low, high = sorted((sign * pair["low"], sign * pair["high"]))
-    numbers = {"effect_percent": sign * pair["difference"], "low_percent": low, "high_percent": high}
-    return {name: float(value) for name, value in (numbers | {"p": pair["p"]}).items()}
+def ordinary_of(derived: Iterable[Run], results: Results) -> list[Run]:
+    """Return the ordinary runs that derived ones are paired with: of their caches, variants, folds, seeds."""
+    wanted = {(run.place, run.record.stem) for run in derived}
+    return [run for run in results.runs if (run.place, run.record.stem) in wanted]
 
 
-def with_titles(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the first three columns of a readable table."""
-    shown = pd.DataFrame({"Dataset": frame["dataset"], "Encoder": frame["encoder"]})
-    return shown.assign(Variant=frame["variant"].map(title_of))
-
-
-def effect_cells(frame: pd.DataFrame, name: str = "effect_percent", prefix: str = "") -> list[str]:
-    """Return `+1.2 (-0.3 to +2.7)` for every row; empty where there is no effect to show."""
-    rows = zip(frame[name], frame[f"{prefix}low_percent"], frame[f"{prefix}high_percent"], strict=True)
+def derived_of(keys: Keys, results: Results, kind: str) -> list[tuple[Run, StudyName]]:
+    """Return the derived runs of a kind of a row's dataset, encoder and, if it has one, variant."""
+    wanted = {name: keys[name] for name in ("dataset", "encoder", "variant") if keys.get(name)}
     return [
-        "" if pd.isna(value) else f"{value:+.1f}" + ("" if pd.isna(a) else f" ({a:+.1f} to {b:+.1f})")
-        for value, a, b in rows
+        (run, run.study)
+        for run in results.derived
+        if run.study and run.study.kind == kind
+        if all(getattr(run.record, name) == value for name, value in wanted.items())
     ]

@@ -1,13 +1,13 @@
 """The score on each fold, or of each run where there is one fold (the paper's Table 2)."""
 
-from collections.abc import Hashable
-
 import pandas as pd
 
 from daam_bench.analysis.aggregate import CACHE
 from daam_bench.analysis.significance import unit_of, unit_values
-from daam_bench.analysis.tables.base import CellRuns, Results, Table
+from daam_bench.analysis.tables.accuracy_summary import BOLD
+from daam_bench.analysis.tables.base import Keys, Results, Run, Table, distinct, own_runs
 from daam_bench.analysis.tables.cells import add_metric, names, score_heading, with_spread
+from daam_bench.analysis.tables.sheet import Sheet, Shown
 
 _KEYS = [*CACHE, "variant"]
 
@@ -17,14 +17,15 @@ def _frame(results: Results) -> pd.DataFrame:
 
     Columns: unit (folds or seeds), fold and its name, seed (where units are seeds); mean and population
     standard deviation over seeds, in percent; on every row of a variant the mean and the population
-    standard deviation (ddof 0) over its units.
+    standard deviation (ddof 0) over its units, and whether it is significantly best.
     """
     parts = []
     for _, cache in results.replicas.groupby(CACHE, sort=False):
         unit = unit_of(pd.MultiIndex.from_frame(cache[["fold", "seed"]]))
         for _, runs in cache.groupby("variant", sort=False):
             parts.append(_rows(runs, unit))
-    return pd.concat(parts, ignore_index=True)
+    best = results.summary[[*_KEYS, "significantly_best"]]
+    return pd.concat(parts, ignore_index=True).merge(best, on=_KEYS, validate="m:1")
 
 
 def _rows(runs: pd.DataFrame, unit: str) -> pd.DataFrame:
@@ -46,17 +47,18 @@ def _rows(runs: pd.DataFrame, unit: str) -> pd.DataFrame:
     )
 
 
-def _readable(frame: pd.DataFrame) -> pd.DataFrame:
-    lines = {rows.index[0]: rows for _, rows in frame.groupby(_KEYS, sort=False)}
-    first = frame.loc[list(lines)]
-    shown = add_metric(names(first), first)
-    width = max(len(rows) for rows in lines.values())
-    for place in range(width):
-        shown[str(place + 1)] = [_cell(rows, place) for rows in lines.values()]
+def _readable(frame: pd.DataFrame) -> Sheet:
+    lines = [rows for _, rows in frame.groupby(_KEYS, sort=False)]
+    first = frame.loc[[rows.index[0] for rows in lines]]
+    sheet = names(first)
+    add_metric(sheet, first)
+    for place in range(max(len(rows) for rows in lines)):
+        sheet.cells(str(place + 1), [_cell(rows, place) for rows in lines])
+    means = with_spread(first["over_units_mean_percent"], first["over_units_std_percent"])
     heading = f"Mean, {score_heading(frame).lower()}"
-    shown[heading] = with_spread(first["over_units_mean_percent"], first["over_units_std_percent"])
-    shown["Folds or runs"] = [", ".join(_names(rows)) for rows in lines.values()]
-    return shown
+    sheet.numbers(heading, "over_units_mean_percent", means, first["significantly_best"])
+    sheet.words("Folds or runs", [", ".join(_names(rows)) for rows in lines])
+    return sheet
 
 
 def _names(rows: pd.DataFrame) -> list[str]:
@@ -65,33 +67,31 @@ def _names(rows: pd.DataFrame) -> list[str]:
     return [f"seed {seed}" for seed in rows["seed"]]
 
 
-def _cell(rows: pd.DataFrame, place: int) -> str:
+def _cell(rows: pd.DataFrame, place: int) -> Shown:
     if place >= len(rows):
-        return ""
+        return Shown("")
     row = rows.iloc[place]
-    return f"{row['mean_percent']:.1f}" + (f" ± {row['std_percent']:.1f}" if row["seeds"] > 1 else "")
+    text = f"{row['mean_percent']:.1f}" + (f" ± {row['std_percent']:.1f}" if row["seeds"] > 1 else "")
+    return Shown(text, rows.index[place], "mean_percent")
 
 
-def _cell_runs(frame: pd.DataFrame, results: Results) -> CellRuns:
-    """Return the runs behind the cell of each fold or seed."""
-    runs = results.replicas.groupby(_KEYS, sort=False)
-    found: dict[tuple[Hashable, str], list[tuple[int, int]]] = {}
-    for keys, rows in frame.groupby(_KEYS, sort=False):
-        mine = runs.get_group(keys)
-        key = "fold" if rows["unit"].iloc[0] == "folds" else "seed"
-        for place, number in enumerate(rows[key]):
-            here = mine[mine[key] == number]
-            pairs = list(zip(here["fold"].astype(int), here["seed"].astype(int), strict=True))
-            found[rows.index[0], str(place + 1)] = pairs
-    return found
+def _sources(keys: Keys, column: str, results: Results) -> list[Run]:
+    """A mean over units has every run of the variant behind it, what is best those of every variant."""
+    whole = results.of(keys["dataset"], keys["encoder"], keys["variant"])
+    if column == "significantly_best":
+        return distinct([*whole, *results.trained(keys["dataset"], keys["encoder"])])
+    return whole if column == "unit" or column.startswith("over_units_") else own_runs(keys, column, results)
 
 
 TABLE = Table(
     title="Scores by fold or run",
     caption="Score in percent on each fold, mean over seeds; its +/- is the population standard "
     "deviation over seeds. Where there is one fold: of each seed. Then: mean and population standard "
-    "deviation over the folds or runs.",
+    f"deviation over the folds or runs. {BOLD}",
+    section="scores",
+    keys=(*_KEYS, "fold", "seed"),
+    number="mean_percent",
     frame=_frame,
     readable=_readable,
-    cell_runs=_cell_runs,
+    sources=_sources,
 )

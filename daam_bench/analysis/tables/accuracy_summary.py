@@ -2,30 +2,53 @@
 
 import pandas as pd
 
-from daam_bench.analysis.aggregate import summary_frame
-from daam_bench.analysis.tables.base import Results, Table
-from daam_bench.analysis.tables.cells import add_metric, names, ranges, score_heading, with_spread
+from daam_bench.analysis.tables.base import Keys, Results, Run, Table, distinct, own_runs
+from daam_bench.analysis.tables.cells import (
+    add_metric,
+    counts,
+    differences,
+    names,
+    ranges,
+    score_heading,
+    with_spread,
+)
+from daam_bench.analysis.tables.sheet import Sheet
 
 BASELINES = {"majority": "majority", "best_single_layer": "best layer"}
+BOLD = (
+    "Bold: the smallest group at the top in which every variant is significantly better than every variant "
+    "outside it (see the comparisons); its members are not told apart. Where the data single out no group, "
+    "nothing is bold."
+)
 
 
 def _frame(results: Results) -> pd.DataFrame:
-    return summary_frame(results.replicas)
+    return results.summary
 
 
-def _readable(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = add_metric(names(frame), frame)
-    shown["Folds x seeds"] = [f"{f} x {s}" for f, s in zip(frame["folds"], frame["seeds"], strict=True)]
-    shown[score_heading(frame)] = with_spread(frame["mean_percent"], frame["std_percent"])
-    shown["95 % interval"] = ranges(frame, "low_percent", "high_percent")
+def _readable(frame: pd.DataFrame) -> Sheet:
+    sheet = names(frame)
+    add_metric(sheet, frame)
+    sheet.numbers("Folds x seeds", "folds", counts(frame, "folds", "seeds", "x"))
+    scores = with_spread(frame["mean_percent"], frame["std_percent"])
+    sheet.numbers(score_heading(frame), "mean_percent", scores, frame["significantly_best"])
+    sheet.numbers("95 % interval", "low_percent", ranges(frame, "low_percent", "high_percent"))
     for baseline, title in BASELINES.items():
         gain = f"gain_over_{baseline}"
-        spans = ranges(frame, f"{gain}_low", f"{gain}_high", "+.1f")
-        cells = [f"{value:+.1f} ({span})" for value, span in zip(frame[gain], spans, strict=True)]
         itself = frame["variant"] == baseline
-        shown[f"Gain over {title}"] = [c if not s else "" for c, s in zip(cells, itself, strict=True)]
-    shown["Best"] = ["best" if best else "" for best in frame["significantly_best"]]
-    return shown
+        texts = differences(frame, gain, f"{gain}_low", f"{gain}_high")
+        shown = ["" if own else text for text, own in zip(texts, itself, strict=True)]
+        sheet.numbers(f"Gain over {title}", gain, shown)
+    return sheet
+
+
+def _sources(keys: Keys, column: str, results: Results) -> list[Run]:
+    """A gain has the runs of its baseline behind it, what is best those of every trained variant."""
+    own, cache = own_runs(keys, column, results), (keys["dataset"], keys["encoder"])
+    if column == "significantly_best":
+        return distinct([*own, *results.trained(*cache)])
+    gained = next((b for b in BASELINES if column.startswith(f"gain_over_{b}")), None)
+    return own if gained in (None, keys["variant"]) else [*own, *results.of(*cache, str(gained))]
 
 
 TABLE = Table(
@@ -33,8 +56,11 @@ TABLE = Table(
     caption="Score in percent: mean and population standard deviation over folds and seeds; 95 % "
     "interval of the mean over folds (seeds averaged; over seeds if there is one fold): Student's t, "
     "corrected for training samples that folds share; paired gain over the majority class and over the "
-    "best single layer with the same interval. Best: significantly better than every variant without the "
-    "mark (see the comparisons).",
+    f"best single layer with the same interval. {BOLD}",
+    section="scores",
+    keys=("dataset", "encoder", "variant"),
+    number="mean_percent",
     frame=_frame,
     readable=_readable,
+    sources=_sources,
 )

@@ -4,29 +4,42 @@ import pandas as pd
 
 from daam_bench.analysis.aggregate import title_of
 from daam_bench.analysis.comparisons import comparison_frame
-from daam_bench.analysis.tables.base import Results, Table
-from daam_bench.analysis.tables.cells import names, numbers, probabilities, ranges
+from daam_bench.analysis.marks import marked
+from daam_bench.analysis.tables.base import Keys, Results, Run, Table, distinct
+from daam_bench.analysis.tables.cells import differences, names, numbers, probabilities
+from daam_bench.analysis.tables.sheet import Sheet
+
+# Columns that the number of pairs, or the means of the other variants, have a part in.
+_OF_ALL = ("against_is_best", "p_holm", "significant", "detectable_holm_percent", "mcnemar_p_holm")
 
 
 def _frame(results: Results) -> pd.DataFrame:
-    return comparison_frame(results.folders)
+    return comparison_frame(results.records, results.places)
 
 
-def _readable(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = names(frame)
-    shown["Against"] = frame["against"].map(title_of)
-    spans = ranges(frame, "low_percent", "high_percent", "+.1f")
-    pairs = zip(frame["difference_percent"], spans, strict=True)
-    shown["Difference (points)"] = [f"{value:+.1f} ({span})" for value, span in pairs]
-    shown["p (Holm)"] = probabilities(frame["p_holm"])
-    shown["Effect d_z"] = numbers(frame["effect"], "+.2f")
+def _readable(frame: pd.DataFrame) -> Sheet:
+    frame = frame[frame["against_is_best"].to_numpy(bool)]
+    sheet = names(frame)
+    sheet.words("Against", marked(frame["against"].map(title_of), frame["against_optimistic"]))
+    found = differences(frame, "difference_percent", "low_percent", "high_percent")
+    sheet.numbers("Difference (points)", "difference_percent", found)
+    sheet.numbers("p (Holm)", "p_holm", probabilities(frame["p_holm"]))
+    sheet.numbers("Effect d_z", "effect", numbers(frame["effect"], "+.2f"))
     # No two scores are further apart than 100 points: such a table cannot show any difference.
-    shown["Detectable (points)"] = [
+    detectable = [
         "" if pd.isna(value) else "none" if value > 100 else f"{value:.1f}"
         for value in frame["detectable_holm_percent"]
     ]
-    shown["McNemar p (Holm)"] = probabilities(frame["mcnemar_p_holm"])
-    return shown[frame["against_is_best"].to_numpy(bool)]
+    sheet.numbers("Detectable (points)", "detectable_holm_percent", detectable)
+    sheet.numbers("McNemar p (Holm)", "mcnemar_p_holm", probabilities(frame["mcnemar_p_holm"]))
+    return sheet
+
+
+def _sources(keys: Keys, column: str, results: Results) -> list[Run]:
+    """Both variants; where all pairs of a cache are corrected for, every trained variant."""
+    cache = keys["dataset"], keys["encoder"]
+    pair = results.of(*cache, keys["variant"], keys["against"])
+    return distinct([*pair, *results.trained(*cache)]) if column in _OF_ALL else pair
 
 
 TABLE = Table(
@@ -36,6 +49,10 @@ TABLE = Table(
     "is one fold) after Holm's correction over all pairs; effect size (Cohen's d_z); the smallest "
     "difference found with power 0.8 (none: more than 100 points); McNemar's exact test on pooled "
     "predictions.",
+    section="scores",
+    keys=("dataset", "encoder", "variant", "against"),
+    number="difference_percent",
     frame=_frame,
     readable=_readable,
+    sources=_sources,
 )

@@ -4,7 +4,8 @@ import pandas as pd
 
 from daam_bench.analysis.aggregate import CACHE
 from daam_bench.analysis.tables.base import Results, Table
-from daam_bench.analysis.tables.cells import names
+from daam_bench.analysis.tables.cells import names, numbers, ranges
+from daam_bench.analysis.tables.sheet import Sheet
 
 TITLES = {
     "gaussian": "Gaussian (differential)",
@@ -66,23 +67,21 @@ def _summary(part: pd.DataFrame) -> dict[str, float]:
     } | shares
 
 
-def _readable(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = names(frame)
-    shown["Entropy of"] = frame["entropy"].map(TITLES)
-    shown["Heads"] = [str(heads) for heads in frame["heads"]]
-    shown["Mean (nats)"] = [f"{value:z.2f}" for value in frame["mean_nats"]]
-    heads = zip(frame["lowest_head_nats"], frame["highest_head_nats"], strict=True)
-    shown["Heads from, to (nats)"] = [f"{low:z.2f} to {high:z.2f}" for low, high in heads]
-    within = zip(frame["low_nats"], frame["high_nats"], strict=True)
-    shown["Within a head, 5 % to 95 % (nats)"] = [f"{low:z.2f} to {high:z.2f}" for low, high in within]
-    shown["Maximum (nats)"] = [
-        "none" if pd.isna(value) else f"{value:.2f}" for value in frame["maximum_nats"]
-    ]
+def _readable(frame: pd.DataFrame) -> Sheet:
+    sheet = names(frame)
+    sheet.words("Entropy of", frame["entropy"].map(TITLES))
+    sheet.numbers("Heads", "heads", numbers(frame["heads"], ".0f"))
+    sheet.numbers("Mean (nats)", "mean_nats", numbers(frame["mean_nats"], "z.2f"))
+    for heading, low, high in (
+        ("Heads from, to (nats)", "lowest_head_nats", "highest_head_nats"),
+        ("Within a head, 5 % to 95 % (nats)", "low_nats", "high_nats"),
+    ):
+        sheet.numbers(heading, low, ranges(frame, low, high, "z.2f"))
+    sheet.numbers("Maximum (nats)", "maximum_nats", numbers(frame["maximum_nats"], ".2f", none="none"))
     shares = zip(*(frame[f"{name}_share"] for name in ("mean", "low", "high")), strict=True)
-    shown["Share of maximum"] = [
-        "" if pd.isna(m) else f"{100 * m:.0f} % ({100 * a:.0f} to {100 * b:.0f})" for m, a, b in shares
-    ]
-    return shown
+    texts = ["" if pd.isna(m) else f"{100 * m:.0f} % ({100 * a:.0f} to {100 * b:.0f})" for m, a, b in shares]
+    sheet.numbers("Share of maximum", "mean_share", texts)
+    return sheet
 
 
 TABLE = Table(
@@ -95,6 +94,9 @@ TABLE = Table(
     "against the others. Density over layers: the density divided by its sum over the layers of its head. "
     "Softmax: attention weights. These two run from 0 (one position has all) to the logarithm of the "
     "number of positions, and their shares of it can be compared.",
+    section="importance",
+    keys=tuple(_KEYS),
+    number="mean_nats",
     frame=entropy_frame,
     readable=_readable,
 )

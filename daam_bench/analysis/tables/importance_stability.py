@@ -1,6 +1,6 @@
 """Whether layers keep their order of importance from run to run."""
 
-from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ from daam_bench.analysis.aggregate import CACHE
 from daam_bench.analysis.importance import has_density, importance_factor, layer_contribution, read_density
 from daam_bench.analysis.stability import importance_spread, pairs_of, rank_correlations
 from daam_bench.analysis.tables.base import Results, Table
-from daam_bench.analysis.tables.cells import names
+from daam_bench.analysis.tables.cells import names, numbers
+from daam_bench.analysis.tables.sheet import Sheet
 from daam_bench.records import RunRecord
 
 MEASURES = {
@@ -31,22 +32,17 @@ COLUMNS = (
 )
 
 
-def _place(record: RunRecord) -> tuple[str, str, str]:
-    return record.dataset, record.encoder, record.variant
-
-
 def _frame(results: Results) -> pd.DataFrame:
     """Return one row a density variant (`COLUMNS`): mean and range over pairs of runs of the correlations."""
     rows = []
-    for place, group in groupby(results.records, key=_place):
-        runs = list(group)
-        folder = results.places[place]
+    for place, found in results.by_place.items():
+        folder, runs = found[0].folder, [run.record for run in found]
         if all(has_density(folder, run) for run in runs):
             rows.append(dict(zip((*CACHE, "variant"), place, strict=True)) | _stability(folder, runs))
     return pd.DataFrame(rows, columns=[*COLUMNS])
 
 
-def _stability(folder: Any, runs: list[RunRecord]) -> dict[str, Any]:
+def _stability(folder: Path, runs: list[RunRecord]) -> dict[str, Any]:
     densities = [read_density(folder, run) for run in runs]
     layers = [layer_contribution(density) for density in densities]
     maps = [importance_factor(density) for density in densities]
@@ -72,18 +68,20 @@ def _range(values: npt.NDArray[np.float64]) -> dict[str, float]:
     return {"mean": float(known.mean()), "min": float(known.min()), "max": float(known.max())}
 
 
-def _readable(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = names(frame)
-    shown["Runs"] = [str(runs) for runs in frame["runs"]]
+def _readable(frame: pd.DataFrame) -> Sheet:
+    sheet = names(frame)
+    sheet.numbers("Runs", "runs", numbers(frame["runs"], ".0f"))
     for measure, title in MEASURES.items():
-        numbers = zip(*(frame[f"{measure}_all_{name}"] for name in ("mean", "min", "max")), strict=True)
-        shown[title] = ["" if pd.isna(m) else f"{m:+.2f} ({a:+.2f} to {b:+.2f})" for m, a, b in numbers]
+        found = zip(*(frame[f"{measure}_all_{name}"] for name in ("mean", "min", "max")), strict=True)
+        texts = ["" if pd.isna(m) else f"{m:+.2f} ({a:+.2f} to {b:+.2f})" for m, a, b in found]
+        sheet.numbers(title, f"{measure}_all_mean", texts)
     for of, title in (("folds", "Other fold"), ("seeds", "Same fold, other seed")):
-        values = frame[f"layers_spearman_{of}_mean"]
-        shown[title] = ["" if pd.isna(value) else f"{value:+.2f}" for value in values]
+        column = f"layers_spearman_{of}_mean"
+        sheet.numbers(title, column, numbers(frame[column], "+.2f"))
     cells = zip(frame["spread_mean"], frame["spread_max"], strict=True)
-    shown["Spread of IF, mean (largest)"] = [f"{mean:.3f} ({most:.3f})" for mean, most in cells]
-    return shown
+    texts = [f"{mean:.3f} ({most:.3f})" for mean, most in cells]
+    sheet.numbers("Spread of IF, mean (largest)", "spread_mean", texts)
+    return sheet
 
 
 TABLE = Table(
@@ -93,6 +91,9 @@ TABLE = Table(
     "fold; same fold, other seed: mean Spearman correlation of the layers over such pairs alone. Spread: "
     "population standard deviation over runs of the Importance Factor (0 to 1), mean over the map and its "
     "largest. With few layers a rank correlation is coarse.",
+    section="importance",
+    keys=(*CACHE, "variant"),
+    number="layers_spearman_all_mean",
     frame=_frame,
     readable=_readable,
 )

@@ -6,9 +6,18 @@ from typing import Any
 import pandas as pd
 
 from daam_bench.analysis.aggregate import CACHE, caches_of, score_interval
-from daam_bench.analysis.significance import compare_pairs, paired_units, resampling_ratio
-from daam_bench.analysis.tables.base import Results, Table
-from daam_bench.analysis.tables.cells import add_metric, names, ranges, score_heading, with_spread
+from daam_bench.analysis.tables.base import Keys, Results, Run, Table, own_runs
+from daam_bench.analysis.tables.cells import (
+    add_metric,
+    differences,
+    names,
+    numbers,
+    ranges,
+    score_heading,
+    with_spread,
+)
+from daam_bench.analysis.tables.effects import paired_effect
+from daam_bench.analysis.tables.sheet import Sheet
 from daam_bench.records import RunRecord
 
 MIXTURES = ("mixture", "mixture_selected")
@@ -39,15 +48,13 @@ def _frame(results: Results) -> pd.DataFrame:
     resampled t test of this pair alone (the comparisons correct for all pairs).
     """
     rows = []
-    for _, _, cache in caches_of(results.replicas):
+    for dataset, encoder, cache in caches_of(results.replicas):
         for variant in MIXTURES:
             runs = cache[cache["variant"] == variant]
             if len(runs):
-                first = runs.iloc[0]
-                mine = [
-                    r for r in results.records if all(getattr(r, k) == first[k] for k in (*CACHE, "variant"))
-                ]
-                rows.append(_scores(runs) | _learned(mine) | _difference(cache, variant))
+                mine = [run.record for run in results.of(dataset, encoder, variant)]
+                daam = cache[cache["variant"] == AGAINST]
+                rows.append(_scores(runs) | _learned(mine) | (_difference(runs, daam) if len(daam) else {}))
     return pd.DataFrame(rows, columns=[*COLUMNS])
 
 
@@ -73,34 +80,38 @@ def _learned(records: Sequence[RunRecord]) -> dict[str, Any]:
     return found
 
 
-def _difference(cache: pd.DataFrame, variant: str) -> dict[str, float]:
-    both = cache[cache["variant"].isin([variant, AGAINST])]
-    if both["variant"].nunique() < 2:
-        return {}
-    pair = compare_pairs(paired_units(both), resampling_ratio(both)).iloc[0]
-    sign = 1 if pair["first"] == variant else -1
-    low, high = sorted((sign * pair["low"], sign * pair["high"]))
+def _difference(runs: pd.DataFrame, daam: pd.DataFrame) -> dict[str, float]:
+    found = paired_effect(runs, daam)
     return {
-        "difference_percent": sign * pair["difference"],
-        "difference_low_percent": low,
-        "difference_high_percent": high,
-        "p": pair["p"],
+        "difference_percent": found["effect_percent"],
+        "difference_low_percent": found["low_percent"],
+        "difference_high_percent": found["high_percent"],
+        "p": found["p"],
     }
 
 
-def _readable(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = add_metric(names(frame), frame)
-    heading = score_heading(frame) if len(frame) else "Score (%)"
-    shown[heading] = with_spread(frame["mean_percent"], frame["std_percent"])
-    shown["95 % interval"] = ranges(frame, "low_percent", "high_percent")
-    shown["Attention parameters"] = [f"{int(value):,}" for value in frame["attention_parameters"]]
+def _readable(frame: pd.DataFrame) -> Sheet:
+    sheet = names(frame)
+    add_metric(sheet, frame)
+    scores = with_spread(frame["mean_percent"], frame["std_percent"])
+    sheet.numbers(score_heading(frame) if len(frame) else "Score (%)", "mean_percent", scores)
+    sheet.numbers("95 % interval", "low_percent", ranges(frame, "low_percent", "high_percent"))
+    counted = numbers(frame["attention_parameters"], ",.0f")
+    sheet.numbers("Attention parameters", "attention_parameters", counted)
     for name, title in (("mean_offset", "Mean offset"), ("spread", "Spread")):
-        shown[title] = ranges(frame, f"{name}_min", f"{name}_max", ".3f", none="")
-    spans = ranges(frame, "difference_low_percent", "difference_high_percent", "+.1f")
-    pairs = zip(frame["difference_percent"], spans, strict=True)
-    shown["Against DAAMv1 (points)"] = ["" if pd.isna(d) else f"{d:+.1f} ({span})" for d, span in pairs]
-    shown["Chosen"] = frame["notes"]
-    return shown
+        low, high = f"{name}_min", f"{name}_max"
+        sheet.numbers(title, low, ranges(frame, low, high, ".3f", none=""))
+    columns = ("difference_percent", "difference_low_percent", "difference_high_percent")
+    sheet.numbers("Against DAAMv1 (points)", columns[0], differences(frame, *columns))
+    sheet.numbers("Chosen", "notes", frame["notes"])
+    return sheet
+
+
+def _sources(keys: Keys, column: str, results: Results) -> list[Run]:
+    """The difference has the runs of DAAMv1 behind it as well."""
+    own = own_runs(keys, column, results)
+    paired = column == "p" or column.startswith("difference_")
+    return [*own, *results.of(keys["dataset"], keys["encoder"], AGAINST)] if paired else own
 
 
 TABLE = Table(
@@ -109,6 +120,10 @@ TABLE = Table(
     "folds and seeds, with its 95 % interval; parameters of the attention alone; smallest and largest "
     "learned offset and spread over all folds and seeds; paired difference from DAAMv1 in points of "
     "percent with its 95 % interval (this pair alone); what a mixture of learnt size chose.",
+    section="scores",
+    keys=(*CACHE, "variant"),
+    number="mean_percent",
     frame=_frame,
     readable=_readable,
+    sources=_sources,
 )

@@ -3,49 +3,81 @@
 import pandas as pd
 
 from daam_bench.analysis.aggregate import title_of
+from daam_bench.analysis.marks import marked
 from daam_bench.analysis.paper.compare import NOT_RUN, compare_with_paper
-from daam_bench.analysis.tables.base import Results, Table
+from daam_bench.analysis.paper.ours import OURS
+from daam_bench.analysis.paper.printed import ANY
+from daam_bench.analysis.paper.settings import SETTINGS
+from daam_bench.analysis.tables.base import Keys, Results, Run, Table
+from daam_bench.analysis.tables.sheet import Sheet
+
+# What is ours in a row; all else is the paper's.
+_OURS = ("variant", "optimistic", "ours", "low", "high", "interval", "runs", "verdict", "reason")
 
 
 def _frame(results: Results) -> pd.DataFrame:
     return compare_with_paper(results.records)
 
 
-def _readable(frame: pd.DataFrame) -> pd.DataFrame:
+def _readable(frame: pd.DataFrame) -> Sheet:
     """Return one row a cell that was run; what was not run in one row a dataset, encoder and reason."""
     left_out = frame[frame["verdict"] == NOT_RUN]
     keys = ["source", "paper_dataset", "paper_encoder", "reason"]
-    first = left_out.drop_duplicates(keys)
     counts = left_out.groupby(keys, sort=False).size()
     kept = frame[frame["verdict"] != NOT_RUN]
-    numbers = [_line(row, 1) for _, row in kept.iterrows()]
-    numbers += [_line(row, int(counts[tuple(row[key] for key in keys)])) for _, row in first.iterrows()]
-    shown = pd.DataFrame(numbers, index=[*kept.index, *first.index], dtype=object)
-    return shown
+    rows = pd.concat([kept, left_out.drop_duplicates(keys)])
+    lines = [_line(row, int(counts.get(tuple(row[key] for key in keys), 1))) for _, row in rows.iterrows()]
+    sheet = Sheet(rows.index)
+    for heading in lines[0] if lines else ():
+        sheet.words(heading, [line[heading] for line in lines])
+    sheet.numbers("Printed", "printed", [line["Printed"] for line in lines])
+    sheet.numbers("Ours", "ours", [line["Ours"] for line in lines])
+    return sheet
 
 
 def _line(row: pd.Series, cells: int) -> dict[str, str]:
     left_out = row["verdict"] == NOT_RUN
-    digits = {"": 3, "%": 2 if row["quantity"] == "spread" else 1, "million": 6}[row["unit"]]
-    ours = "" if pd.isna(row["ours"]) else f"{row['ours']:.{digits}f}"
-    if not pd.isna(row["low"]) and row["low"] != row["high"]:
-        ours += f" ({row['low']:.{digits}f} to {row['high']:.{digits}f})"
-    printed = f"{row['printed']:g}" + (
-        f" to {row['printed_high']:g}" if row["printed_high"] != row["printed"] else ""
-    )
+    quantity = row["quantity"] + (f" ({row['unit']})" if row["unit"] else "")
+    (variant,) = marked([title_of(row["variant"])], [row["optimistic"]])
     return {
         "Paper's dataset": row["paper_dataset"],
         "Encoder": row["paper_encoder"],
-        "Variant": "" if left_out else title_of(row["variant"]),
+        "Variant": "" if left_out else variant,
         "Source": row["source"].removeprefix("arXiv 2401.11143, "),
-        "Quantity": "" if left_out else row["quantity"] + (f" ({row['unit']})" if row["unit"] else ""),
+        "Quantity": "" if left_out else quantity,
         "Cell": f"{cells} cells" if left_out else row["cell"],
-        "Printed": "" if left_out else printed,
-        "Ours": ours,
+        "Printed": "" if left_out else _span(row["printed"], row["printed_high"], "g"),
+        "Ours": _ours(row),
         "Interval of": row["interval"],
         "Verdict": row["verdict"],
         "Why": row["reason"],
     }
+
+
+def _span(low: float, high: float, style: str) -> str:
+    return f"{low:{style}}" if low == high else f"{low:{style}} to {high:{style}}"
+
+
+def _ours(row: pd.Series) -> str:
+    if pd.isna(row["ours"]):
+        return ""
+    style = f".{ {'': 3, '%': 2 if row['quantity'] == 'spread' else 1, 'million': 6}[row['unit']] }f"
+    exact = pd.isna(row["low"]) or row["low"] == row["high"]
+    return f"{row['ours']:{style}}" + ("" if exact else f" ({_span(row['low'], row['high'], style)})")
+
+
+def _sources(keys: Keys, column: str, results: Results) -> list[Run]:
+    """The runs that our side is computed from; none are behind what the paper prints or what was not run."""
+    mine = results.of(keys["dataset"], keys["encoder"], keys["variant"])
+    compute = OURS.get(keys["quantity"])
+    if column not in _OURS or not mine or compute is None:
+        return []
+    setting = next(
+        s for s in SETTINGS if s.is_of(mine[0].record) and keys["paper_dataset"] in (ANY, s.dataset)
+    )
+    ours = compute([run.record for run in mine], keys["cell"], setting.units)
+    wanted = () if ours is None else ours.runs
+    return [run for run in mine if (run.record.fold, run.record.seed) in wanted]
 
 
 TABLE = Table(
@@ -58,6 +90,10 @@ TABLE = Table(
     "(attention and convolutions). Not comparable: something differs that is not chance. The paper's "
     "datasets and encoders are found by kind, model and size, whatever they are called in the "
     "configuration.",
+    section="paper",
+    keys=("paper_dataset", "paper_variant", "quantity", "cell", "dataset", "encoder", "variant"),
+    number="ours",
     frame=_frame,
     readable=_readable,
+    sources=_sources,
 )

@@ -4,7 +4,8 @@ import pandas as pd
 
 from daam_bench.analysis.aggregate import CACHE
 from daam_bench.analysis.tables.base import Results, Table
-from daam_bench.analysis.tables.cells import names
+from daam_bench.analysis.tables.cells import names, numbers
+from daam_bench.analysis.tables.sheet import Sheet
 
 COUNTINGS = {"attention": "Attention", "with_decoder": "+ convolutions", "with_classifier": "+ classifier"}
 
@@ -21,17 +22,20 @@ def _frame(results: Results) -> pd.DataFrame:
     return frame.drop_duplicates([*CACHE, "variant"], ignore_index=True)
 
 
-def _readable(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = names(frame)
+def _readable(frame: pd.DataFrame) -> Sheet:
+    sheet = names(frame)
     for column, title in COUNTINGS.items():
-        shown[title] = [f"{int(value):,}" for value in frame[column]]
-    return shown
+        sheet.numbers(title, column, numbers(frame[column], ",.0f"))
+    return sheet
 
 
 TABLE = Table(
     title="Trainable parameters",
     caption="Trainable parameters: attention alone, with the convolutions, with the classifier. Of encoder "
     "LoRA, which has no convolutions: A and B; with classifier and projector as far as they are trained.",
+    section="parameters",
+    keys=(*CACHE, "variant"),
+    number="attention",
     frame=_frame,
     readable=_readable,
 )

@@ -5,6 +5,7 @@ import pandas as pd
 from daam_bench.analysis.aggregate import CACHE
 from daam_bench.analysis.tables.base import Results, Table
 from daam_bench.analysis.tables.cells import names, numbers
+from daam_bench.analysis.tables.sheet import Sheet
 
 
 def _frame(results: Results) -> pd.DataFrame:
@@ -21,19 +22,22 @@ def _frame(results: Results) -> pd.DataFrame:
     return frame.groupby(keys, sort=False, as_index=False).agg({"minimum": "min", "maximum": "max"})
 
 
-def _readable(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = names(frame)
-    shown.insert(0, "Modality", [modality or "not recorded" for modality in frame["modality"]])
-    shown["Parameter"] = frame["parameter"].str.replace("_", " ")
-    shown["Minimum"] = numbers(frame["minimum"], ".4f")
-    shown["Maximum"] = numbers(frame["maximum"], ".4f")
-    return shown
+def _readable(frame: pd.DataFrame) -> Sheet:
+    sheet = names(frame)
+    sheet.words("Modality", [modality or "not recorded" for modality in frame["modality"]])
+    sheet.words("Parameter", frame["parameter"].str.replace("_", " "))
+    sheet.numbers("Minimum", "minimum", numbers(frame["minimum"], ".4f"))
+    sheet.numbers("Maximum", "maximum", numbers(frame["maximum"], ".4f"))
+    return sheet
 
 
 TABLE = Table(
     title="Learned density parameters",
     caption="Smallest and largest learned density parameters over all folds and seeds, by modality. "
     "Mean offset and scaled variance start at 0 and 2; a mixture's offset at 0, its spread at random.",
+    section="parameters",
+    keys=(*CACHE, "variant", "parameter"),
+    number="minimum",
     frame=_frame,
     readable=_readable,
 )
