@@ -17,9 +17,9 @@ RUNS = "Runs: vader x minilm-l6 4 folds x 2 seeds"
 
 def captions_in(page):
     """Return the caption of each result of a report, as text, by file name."""
-    # The report keeps its results as one JSON object in a script.
-    start = page.index("var results = ") + len("var results = ")
-    results, _ = json.JSONDecoder().raw_decode(page[start:])
+    # The report keeps its results as one JSON object in a script of that name.
+    begin = re.search(r'<script id="results">\s*var results = ', page).end()
+    results, _ = json.JSONDecoder().raw_decode(page[begin:])
     texts = {r["name"]: html.unescape(re.sub(r"<[^>]*>", "", r["caption"])) for r in results.values()}
     return {name: " ".join(text.split()) for name, text in texts.items()}
 
