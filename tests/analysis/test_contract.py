@@ -15,6 +15,7 @@ from daam_bench.errors import RecordError
 from daam_bench.provenance.address import find_cell
 from daam_bench.records import read_record, write_record
 
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
@@ -105,7 +106,7 @@ def changed(tmp_path):
         score = record.score - 0.1
         facts = {"score": score, "epochs": epochs(score) if record.epochs else []}
         if record.parameter_ranges:
-            facts["parameter_ranges"] = {name: (-9.0, 9.0) for name in record.parameter_ranges}
+            facts["parameter_ranges"] = dict.fromkeys(record.parameter_ranges, (-9.0, 9.0))
         if record.entropies:
             facts["entropies"] = [e.model_dump() | {"mean": 0.1} for e in record.entropies]
         moved = type(record).model_validate(record.model_dump() | facts)

@@ -2,7 +2,6 @@ import copy
 import html
 import json
 import re
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -13,8 +12,8 @@ from analysis.conftest import make_record
 from analysis.whole import fill, results_in
 
 from daam_bench.analysis.figures import write_figures
-from daam_bench.analysis.report import write_report
 from daam_bench.analysis.names import TABLES
+from daam_bench.analysis.report import write_report
 from daam_bench.analysis.report.cost import cost_frame
 from daam_bench.analysis.studies.write import write_study_figures
 from daam_bench.analysis.tables import find_table
@@ -108,7 +107,17 @@ class Cells(HTMLParser):
 
 
 # What a row is about, in words that may have digits; and what has no record of ours.
-NAMES = {"Variant", "Against", "Baseline", "Folds", "Folds or runs", "Row", "Source", "Cell", "Paper's dataset"}
+NAMES = {
+    "Variant",
+    "Against",
+    "Baseline",
+    "Folds",
+    "Folds or runs",
+    "Row",
+    "Source",
+    "Cell",
+    "Paper's dataset",
+}
 NAMES |= {"Encoder", "Why"}
 PRINTED = {"Printed"}
 
@@ -237,52 +246,6 @@ def test_a_sum_of_some_runs_says_so():
     ]
     frame = cost_frame([*records, make_record("gqa", 0, 0, 0.5)])
     assert list(frame["Energy (kJ), all runs"]) == ["1.5 (1 of 2 runs)", ""]
-
-
-CHROMIUM = shutil.which("chromium")
-
-
-def measure(page, folder, width, dark=False):
-    """Return what a browser says of the page in a frame of some width: width of its content, colour."""
-    frame = html.escape(page, quote=True)
-    script = (
-        "const d = f.contentDocument, r = d.documentElement, t = d.querySelector('.scroll');"
-        "document.title = [r.scrollWidth, t.scrollWidth > t.clientWidth,"
-        " f.contentWindow.getComputedStyle(d.body).backgroundColor].join('|')"
-    )
-    wrapper = folder / f"frame{width}.html"
-    wrapper.write_text(f'<iframe id="f" style="width:{width}px;border:0" srcdoc="{frame}"></iframe>')
-    wrapper.write_text(wrapper.read_text() + f"<script>f.onload = () => {{ {script} }}</script>")
-    scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
-    command = [
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--hide-scrollbars",
-        f"--user-data-dir={folder / 'profile'}",
-    ]
-    found = subprocess.run(
-        [*command, scheme, "--dump-dom", wrapper.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return re.search(r"<title>(.*?)</title>", found.stdout)[1].split("|")
-
-
-def test_a_browser_shows_the_page_wide_and_narrow_light_and_dark(page, tmp_path):
-    if CHROMIUM is None:
-        reason = "not looked at in a browser: there is no chromium on PATH\n"
-        sys.stdout.write(reason)
-        assert "@media (max-width" in page
-        assert "prefers-color-scheme: dark" in page
-        return
-    content, _, colour = measure(page, tmp_path, 1200)
-    assert (int(content), colour) == (1200, "rgb(255, 255, 255)")
-    # A narrow screen scrolls inside of tables, not the page.
-    content, scrolls, colour = measure(page, tmp_path, 360, dark=True)
-    assert (int(content), scrolls, colour) == (360, "true", "rgb(20, 24, 28)")
 
 
 def test_analysis_never_imports_torch():

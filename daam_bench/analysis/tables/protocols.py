@@ -45,7 +45,9 @@ def _frame(results: Results) -> pd.DataFrame:
                 "mean_high_percent": high,
             }
             ordinary = protocol == mine["protocol"].iloc[0]["name"]
-            rows.append(row | (dict.fromkeys(_EFFECT, float("nan")) if ordinary else paired_effect(part, mine)))
+            rows.append(
+                row | (dict.fromkeys(_EFFECT, float("nan")) if ordinary else paired_effect(part, mine))
+            )
     return pd.DataFrame(rows)
 
 

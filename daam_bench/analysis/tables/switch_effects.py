@@ -118,7 +118,9 @@ def _sources(keys: Keys, column: str, results: Results) -> list[Run]:
     if column == "p_holm":
         changed = [run for run, _ in every]
     else:
-        here = [run for run, study in every if (study.subject, study.value) == (keys["switch"], keys["value"])]
+        here = [
+            run for run, study in every if (study.subject, study.value) == (keys["switch"], keys["value"])
+        ]
         changed = [run for run in here if keys["variant"] in (TOGETHER, run.record.variant)]
     return [*changed, *ordinary_of(changed, results)]
 
