@@ -63,6 +63,7 @@ def load_splits(config: DatasetConfig) -> dict[str, Any]:
         DataError: if it cannot be loaded.
     """
     from datasets import Dataset, disable_progress_bars, load_dataset, load_from_disk
+    from datasets.exceptions import DatasetsError
 
     disable_progress_bars()
     path = Path(config.path)
@@ -77,7 +78,7 @@ def load_splits(config: DatasetConfig) -> dict[str, Any]:
             loaded = load_from_disk(config.path)
         else:
             loaded = load_dataset(config.path, name=config.subset, revision=config.revision)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (DatasetsError, OSError, ValueError, RuntimeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"cannot be loaded ({first})", where=config.path) from None
     return {"train": loaded} if isinstance(loaded, Dataset) else dict(loaded)

@@ -23,7 +23,7 @@ _OTHERS = (".xlsx", ".xls", ".ods", ".json", ".jsonl", ".arrow", ".feather", ".p
 
 
 def read_table(config: DatasetConfig) -> pd.DataFrame:
-    """Return one row a row of the table; labels stay as the file has them, as text.
+    """Return one row a row of the table; labels stay as the file has them, as text without spaces around it.
 
     Raises:
         DataError: if the file cannot be read as a table.
@@ -44,7 +44,7 @@ def read_table(config: DatasetConfig) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "sample_id": numbers if columns.sample_id is None else as_text(table[columns.sample_id]),
-            "label": as_text(table[columns.label]),
+            "label": as_text(table[columns.label]).str.strip(),
             "group": "" if columns.group is None else as_text(table[columns.group]),
             "split": splits,
             "text" if modality == "text" else "file": texts,
@@ -82,14 +82,14 @@ def open_table(path: Path, encoding: str | None = None) -> pd.DataFrame:
             where=path,
             remedy="Save it as UTF-8, or set `encoding`, for example to cp1252 or utf-16.",
         ) from None
-    except (OSError, ValueError, LookupError, pd.errors.ParserWarning) as error:
+    except (OSError, ValueError, LookupError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"cannot be read as a table ({first})",
             where=path,
             expected="Parquet, or text with a line of column names and commas, semicolons, tabs or bars",
             remedy="A text that contains the separator needs double quotes around it."
-            if isinstance(error, pd.errors.ParserError | pd.errors.ParserWarning)
+            if isinstance(error, pd.errors.ParserError)
             else None,
         ) from None
     return table.rename(columns=lambda name: str(name).strip())
@@ -101,9 +101,12 @@ def _read_text(path: Path, encoding: str) -> pd.DataFrame:
     separator = separator_of(path, encoding)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        table = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, encoding=encoding, index_col=False
-        )
+        try:
+            table = pd.read_csv(
+                path, sep=separator, dtype=str, keep_default_na=False, encoding=encoding, index_col=False
+            )
+        except pd.errors.ParserWarning:
+            raise pd.errors.ParserError("rows have more fields than the first line has names") from None
     return table.fillna("")  # a row that ends early
 
 

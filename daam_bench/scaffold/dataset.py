@@ -20,7 +20,7 @@ from daam_bench.scaffold.folds import (
     said_of_splits,
 )
 from daam_bench.scaffold.look import Seen, declare, kind_of, look
-from daam_bench.scaffold.overlay import ENCODERS, base_config, inherited, make_overlay
+from daam_bench.scaffold.overlay import ENCODERS, base_config, choose_epochs, inherited, make_overlay
 from daam_bench.scaffold.samples import list_usable
 
 _SHOWN = 60
@@ -84,21 +84,36 @@ def draft_dataset(
     frame = list_usable(name, settings, seen, columns)
     settings["folds"] = choose_rule(frame)
     config = declare(settings)
-    selection = choose_selection(frame, config.folds)
     seen.choices["folds"] = said_of_rule(settings["folds"], frame)
-    remarks = _remarks(seen, ENCODERS[config.modality] if model is None and config.modality else None)
-    if below is not None and (small := inherited(below, base)):
+    training, protocol = _training(frame, config, seen, below)
+    remarks = _remarks(seen, None if model else ENCODERS[settings["modality"]])
+    if below is not None and (small := inherited(below, base, training)):
         remarks.append(small)
     classes = dict(enumerate(frame.attrs["class_names"]))
     return DatasetDraft(
-        make_overlay(name, settings, model, selection, remarks),
+        make_overlay(name, settings, model, training, protocol, remarks),
         len(frame),
         _counts(frame["label"].map(classes)),
         _counts(frame["group"]),
         _counts(frame["split"]),
         seen.choices | _first(frame, classes),
-        [*seen.notes, *_notes(name, frame, config, selection, below)],
+        [*seen.left_out, *seen.notes, *_notes(name, frame, config, below)],
     )
+
+
+def _training(
+    frame: pd.DataFrame, config: DatasetConfig, seen: Seen, below: Config | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings of training, and the switches, that few samples need."""
+    training, protocol = choose_selection(frame, config.folds)
+    if training or protocol:
+        said = ", ".join(f"{key}: {value}" for key, value in (training | protocol).items())
+        seen.choices["selection"] = f"{said}; classes are too small for the usual tenth that chooses the epoch"
+    samples = int((frame["split"] == "train").sum()) if config.folds.rule == "split_column" else len(frame)
+    if below is not None and (epochs := choose_epochs(below.training, samples)):
+        training |= {"epochs": epochs}
+        seen.choices["epochs"] = f"{epochs}, as {below.training.epochs} would be too few steps on few samples"
+    return training, protocol
 
 
 def _check_name(name: str, taken: Container[str]) -> None:
@@ -131,27 +146,21 @@ def _first(frame: pd.DataFrame, classes: Mapping[int, str]) -> dict[str, str]:
 
 
 def _remarks(seen: Seen, encoder: str | None) -> list[str]:
-    """Return what a reader of the report must know of the choices."""
-    remarks = [f"Folds: {seen.choices['folds']}."]
-    if "splits" in seen.choices:
-        remarks.append(f"Splits: {seen.choices['splits'].partition(' (')[0]}.")
+    """Return what a reader of the report must know of the choices, without how to choose otherwise."""
+    told = [key for key in ("folds", "splits", "clips", "selection", "epochs") if key in seen.choices]
+    remarks = [f"{key.capitalize()}: {seen.choices[key].partition(' (')[0]}." for key in told]
     if encoder is not None:
         remarks.append(f"Encoder: {encoder}, a small one that a run fetches by itself.")
-    return remarks + [f"{note[0].upper()}{note[1:]}." for note in seen.notes]
+    return remarks + [f"{note[0].upper()}{note[1:]}." for note in seen.left_out]
 
 
-def _notes(
-    name: str, frame: pd.DataFrame, config: DatasetConfig, selection: Mapping[str, Any], below: Config | None
-) -> list[str]:
+def _notes(name: str, frame: pd.DataFrame, config: DatasetConfig, below: Config | None) -> list[str]:
     notes = []
     sizes = frame["label"].value_counts()
     if sizes.max() > 3 * sizes.min():
         notes.append(
             f"classes are uneven ({sizes.min()} to {sizes.max()} samples): consider metric: balanced_accuracy"
         )
-    if selection:
-        said = ", ".join(f"{key}: {value}" for key, value in selection.items())
-        notes.append(f"classes are too small for the usual tenth that chooses the epoch: {said} is set")
     found = find_leakage(frame, config.folds)
     if len(found):
         first = ", ".join(found["sample_id"].astype(str).head(4))

@@ -89,12 +89,12 @@ def is_pure(frame: pd.DataFrame) -> bool:
     return bool((classes < 2).mean() > 0.5)
 
 
-def choose_selection(frame: pd.DataFrame, rule: FoldRule) -> dict[str, Any]:
-    """Return what must be set so that every fold has samples to choose the epoch by; nothing if it has.
+def choose_selection(frame: pd.DataFrame, rule: FoldRule) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what must be set so that every fold has samples to choose the epoch by.
 
     Returns:
-        {}, or `inner_fraction` of the training settings, or `select: last` of the protocol where the classes
-        are too small for any part to be held out.
+        Settings of training and switches of the protocol: none, or a larger `inner_fraction`, or
+        `select: last` where the classes are too small for any part to be held out.
 
     Raises:
         DataError: if the samples cannot be dealt by the rule.
@@ -103,15 +103,15 @@ def choose_selection(frame: pd.DataFrame, rule: FoldRule) -> dict[str, Any]:
     groups, contents = frame["group"].tolist(), frame["content_key"].tolist()
     folds = deal_folds(labels, groups, frame["split"].tolist(), contents, rule)
     if _different(frame).min() >= _PLENTY and rule.rule == "stratified":
-        return {}
+        return {}, {}
     for fraction in _FRACTIONS:
         try:
             for fold in folds:
                 hold_out(fold.train, labels, groups, contents, fraction, seed=0)
         except DataError:
             continue
-        return {} if fraction == _FRACTIONS[0] else {"inner_fraction": fraction}
-    return {"select": "last"}
+        return ({} if fraction == _FRACTIONS[0] else {"inner_fraction": fraction}), {}
+    return {}, {"select": "last"}
 
 
 def _different(frame: pd.DataFrame) -> "pd.Series[int]":

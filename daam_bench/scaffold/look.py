@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from daam_bench.config import DatasetConfig, Modality
 from daam_bench.datasets.class_folders import ENDINGS, media_files, split_folders, top_folders
-from daam_bench.datasets.declaration import as_text
+from daam_bench.datasets.declaration import as_text, usual_splits
 from daam_bench.errors import ConfigError, DataError
 from daam_bench.scaffold.columns import Said, guess_columns, modality_of_column, modality_of_files
 
@@ -31,13 +31,15 @@ class Seen:
         splits: names of its splits that have labels; empty if it has none.
         unlabelled: whether some samples have no label.
         choices: what was chosen and how to choose otherwise, by the heading it is shown under.
-        notes: what the user should know.
+        left_out: what takes no part, which a reader of the report must know.
+        notes: what else the user should know.
     """
 
     settings: dict[str, Any]
     splits: list[str] = field(default_factory=list)
     unlabelled: bool = False
     choices: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -74,9 +76,16 @@ def kind_of(path: str, revision: str | None) -> str:
             where=path,
             remedy=f"Did you mean {near[0]!r}?" if near else "For a hub id say --revision with a commit.",
         )
-    if any((place / name).exists() for name in ("dataset_dict.json", "dataset_info.json")):
-        return "huggingface"
-    return "class_folders"
+    saved = any((place / name).exists() for name in ("dataset_dict.json", "dataset_info.json"))
+    # A table for each split: train.csv, test.csv.
+    parts = [file.stem for file in tables_in(place)]
+    return "huggingface" if saved or (len(parts) > 1 and len(usual_splits(parts)) == len(parts)) else "class_folders"
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """Return the tables that lie in a folder, those of training first."""
+    found = sorted(file for file in folder.iterdir() if file.suffix.lower() in _TABLES)
+    return sorted(found, key=lambda file: not file.stem.lower().startswith("train"))
 
 
 def look(settings: Mapping[str, Any], said: Mapping[str, str], columns: Said) -> Seen:
@@ -137,6 +146,8 @@ def look_at_folder(path: Path, said: Mapping[str, str]) -> Seen:
     if "label_pattern" not in said and not top_folders(files):
         raise _flat(inner, files)
     seen = Seen({"path": str(inner), "modality": modality}, splits=split_folders(files))
+    if "label_pattern" not in said and (empty := _empty_folders(inner, files)):
+        seen.notes.append(f"empty folders, which are no classes: {', '.join(empty[:8])}")
     if others := _others(path, ENDINGS.get(modality, every)):
         seen.choices["left out"] = f"files of other endings: {others}"
     return seen
@@ -154,7 +165,7 @@ def look_at_hub(config: DatasetConfig, said: Said) -> Seen:
     label = next((name for name, kind in kinds.items() if kind == "ClassLabel"), None)
     said = ({"content": found} if found else {}) | ({"label": label} if label else {}) | dict(said)
     plain = [name for name, kind in kinds.items() if kind not in media]
-    table = pd.DataFrame({n: [str(v) for v in data[:1000][n]] for n in plain})
+    table = pd.DataFrame({n: ["" if v is None else str(v) for v in data[:1000][n]] for n in plain})
     columns = guess_columns(table if found is None else table.assign(**{found: ""}), said, config.path)
     columns.pop("split", None)
     seen = Seen({"modality": media[kinds[found]] if found else "text", "columns": columns})
@@ -190,9 +201,9 @@ def _said_of_columns(columns: Mapping[str, Any], names: Sequence[str]) -> dict[s
     content = columns["content"]
     several = not isinstance(content, str)
     used = {*(content if several else [content]), *(v for k, v in columns.items() if k != "content")}
-    shown = f"{' and '.join(content)}, joined by a space" if several else content
+    shown = f"columns {' and '.join(content)}, joined by a space" if several else f"column {content}"
     choices = {
-        "content": f"column {shown} (--content takes others; several times to join)",
+        "content": f"{shown} (--content takes others; several times to join)",
         "label": f"column {columns['label']} (--label takes another)",
     }
     choices |= {k: f"column {columns[k]} (--{k} takes another)" for k in ("group", "split") if k in columns}
@@ -217,24 +228,33 @@ def _check_names(table: pd.DataFrame, path: Path) -> None:
             )
 
 
+def _empty_folders(root: Path, files: Sequence[str]) -> list[str]:
+    """Return the folders right below the root, or below its splits, that hold no file of the modality."""
+    splits = split_folders(files)
+    parents = [root / split for split in splits] or [root]
+    folders = [p.relative_to(root) for parent in parents for p in sorted(parent.iterdir()) if p.is_dir()]
+    full = {Path(*file.split("/")[: 2 if splits else 1]) for file in files}
+    return [str(path) for path in folders if path not in full and not path.name.startswith((".", "__"))]
+
+
 def _all_deeper(files: Sequence[str]) -> bool:
     return all(file.count("/") > 1 for file in files)
 
 
 def _no_media(path: Path, known: set[str]) -> DataError:
-    tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in _TABLES]
-    remedy = f"For a table give the file: {tables[0]}." if tables else None
+    tables, others = tables_in(path), _others(path, known)
+    remedy = "Convert them to one of these." if others else None
     return DataError(
         "no images or recordings below this folder",
         where=path,
         expected=f"files with {', '.join(sorted(known))}",
-        found=_others(path, known) or None,
-        remedy=remedy,
+        found=others or None,
+        remedy=f"For a table give the file: {tables[0]}." if tables else remedy,
     )
 
 
 def _flat(path: Path, files: Sequence[str]) -> DataError:
-    tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in _TABLES]
+    tables = tables_in(path)
     remedy = "--label-pattern is an expression whose bracket is the label in a name, such as '^([^_]+)_'."
     return DataError(
         "its files lie in no class folders",

@@ -1,7 +1,8 @@
 """The overlay of a user's own dataset: what it says, what it inherits, and its text."""
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,17 @@ from daam_bench.config import PROTOCOLS, Config, TrainingConfig, load_config
 ENCODERS = {"text": "minilm-l6", "speech": "whisper-tiny-en", "vision": "dinov2-small-shaped"}
 
 
+# Steps of training that few samples should come to; the embedded default makes as many.
+_STEPS, _MOST_EPOCHS = 150, 100
+
+
 def make_overlay(
-    name: str, settings: Mapping[str, Any], model: str | None, selection: Mapping[str, Any], notes: list[str]
+    name: str,
+    settings: Mapping[str, Any],
+    model: str | None,
+    training: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    notes: list[str],
 ) -> dict[str, Any]:
     """Return title, notes, dataset, encoder and experiment, ready for `snakemake --configfile`.
 
@@ -22,15 +32,16 @@ def make_overlay(
         name: of the dataset.
         settings: of the dataset.
         model: encoder as a folder or hub id; None for the one that a run fetches.
-        selection: from `folds.choose_selection`.
+        training: settings of the experiment's training.
+        protocol: switches.
         notes: what a reader of the report must know first.
     """
     modality = settings["modality"]
     path = model or f"resources/{ENCODERS[modality]}"
     encoder = re.sub(r"[^a-z0-9_.-]", "-", Path(path).name.lower())
     experiment: dict[str, Any] = {"dataset": name, "encoder": encoder}
-    if "inner_fraction" in selection:
-        experiment["training"] = dict(selection)
+    if training:
+        experiment["training"] = dict(training)
     overlay = {
         "title": f"{name} with {encoder}",
         "notes": notes,
@@ -38,7 +49,7 @@ def make_overlay(
         "encoders": {encoder: {"modality": modality, "model": path}},
         "experiments": [experiment],
     }
-    return overlay | ({"protocol": dict(selection)} if "select" in selection else {})
+    return overlay | ({"protocol": dict(protocol)} if protocol else {})
 
 
 def base_config(base: Path) -> Config | None:
@@ -46,11 +57,23 @@ def base_config(base: Path) -> Config | None:
     return load_config(base) if base.is_file() else None
 
 
-def inherited(config: Config, base: Path) -> str | None:
-    """Say which training settings of the base differ from the usual ones; None if none does."""
+def choose_epochs(training: TrainingConfig, samples: int) -> int | None:
+    """Return the epochs after which few samples have been trained on often enough; None if they are."""
+    epochs = min(_MOST_EPOCHS, math.ceil(_STEPS / math.ceil(samples / training.batch_size)))
+    return epochs if epochs > training.epochs else None
+
+
+def inherited(config: Config, base: Path, own: Collection[str]) -> str | None:
+    """Say which training settings of the base differ from the usual ones; None if none does.
+
+    Args:
+        config: the base.
+        base: its file.
+        own: settings that the overlay has itself.
+    """
     usual = TrainingConfig()
     weight_decay, published = config.protocol.weight_decay, PROTOCOLS[config.protocol.name]["weight_decay"]
-    pairs = {key: (getattr(config.training, key), getattr(usual, key)) for key in TrainingConfig.model_fields}
+    pairs = {key: (getattr(config.training, key), getattr(usual, key)) for key in TrainingConfig.model_fields if key not in own}
     pairs |= {"weight_decay": (weight_decay, published)}
     changed = [
         f"{key.replace('_', ' ')} {found:g} instead of {expected:g}"

@@ -35,9 +35,10 @@ def list_usable(name: str, settings: dict[str, Any], seen: Seen, said: Mapping[s
     """
     if seen.unlabelled:
         settings["labels"] = _labels_that_are_there(settings)
-        seen.notes.append("samples without a label are left out")
-    frame = _without_rare_classes(name, settings, _listed(name, settings), seen)
+        seen.left_out.append("samples without a label are left out")
+    frame = _listed(name, settings)
     _check_files(frame, settings, seen)
+    frame = _without_rare_classes(name, settings, frame, seen)
     group = settings.get("columns", {}).get("group")
     if group is not None and "group" not in said and is_pure(frame):
         del settings["columns"]["group"]
@@ -75,24 +76,17 @@ def _without_rare_classes(
             found=f"one in {shown}",
         )
     settings["labels"] = {label: label for label in classes if label not in rare}
-    seen.notes.append(f"classes with a single sample are left out, as none could score them: {shown}")
+    seen.left_out.append(f"classes with a single sample are left out, as none could score them: {shown}")
     return _listed(name, settings)
 
 
 def _check_files(frame: pd.DataFrame, settings: Mapping[str, Any], seen: Seen) -> None:
-    """Say how many texts are empty, or files missing; refuse a table none of whose files is there."""
-    if "text" in frame:
-        empty = int((frame["text"].str.strip() == "").sum())
-        if empty:
-            seen.notes.append(f"{empty} texts are empty and will be left out")
+    """Say how many texts are empty; refuse a table none of whose files is there."""
+    if "text" in frame and (empty := int((frame["text"].str.strip() == "").sum())):
+        seen.notes.append(f"{empty} texts are empty and will be left out")
+    if "file" not in frame or not (frame["content_key"] == _NOTHING).all():
         return
-    missing = frame[frame["content_key"] == _NOTHING]
-    if not len(missing):
-        return
-    if len(missing) < len(frame):
-        seen.notes.append(f"{len(missing)} files are missing or empty and will be left out")
-        return
-    folder, first = Path(frame.attrs["folder"]), str(missing["file"].iloc[0])
+    folder, first = Path(frame.attrs["folder"]), str(frame["file"].iloc[0])
     found = next(folder.rglob(Path(first.replace("\\", "/")).name), None)
     raise DataError(
         "none of its files is there",
