@@ -24,16 +24,31 @@ class Kind(StrEnum):
     HUGGINGFACE = "huggingface"
 
 
+class Medium(StrEnum):
+    """Modalities."""
+
+    TEXT = "text"
+    SPEECH = "speech"
+    VISION = "vision"
+
+
 @new_app.command("dataset")
 def new_dataset(
     name: Annotated[str, typer.Argument(help="its name in configurations and tables")],
     path: Annotated[str, typer.Argument(help="file, folder, or hub id with --revision")],
     kind: Annotated[Kind | None, typer.Option(help="by default what the files look like")] = None,
-    modality: Annotated[str | None, typer.Option(help="text, speech or vision")] = None,
-    content: Annotated[str | None, typer.Option(help="column of texts, or of files")] = None,
+    modality: Annotated[Medium | None, typer.Option(help="by default what the files look like")] = None,
+    content: Annotated[
+        list[str] | None, typer.Option(help="column of texts, several times to join them, or of files")
+    ] = None,
     label: Annotated[str | None, typer.Option(help="column of labels")] = None,
     group: Annotated[str | None, typer.Option(help="column of groups (speaker, session, source)")] = None,
     split: Annotated[str | None, typer.Option(help="column of splits")] = None,
+    score_on: Annotated[str | None, typer.Option(help="split that scores; test, else validation")] = None,
+    encoding: Annotated[str | None, typer.Option(help="of a CSV or TSV file; UTF-8, else cp1252")] = None,
+    label_pattern: Annotated[
+        str | None, typer.Option(help="files in no class folders: expression whose bracket is the label")
+    ] = None,
     group_pattern: Annotated[
         str | None, typer.Option(help="class folders: expression whose bracket is the group")
     ] = None,
@@ -50,15 +65,22 @@ def new_dataset(
 
     from daam_bench.errors import ConfigError
     from daam_bench.records import write_atomically
-    from daam_bench.scaffold.dataset import as_yaml, draft_dataset
+    from daam_bench.scaffold.dataset import draft_dataset
+    from daam_bench.scaffold.overlay import as_yaml
 
     target = output or Path("config") / f"{name}.yaml"
     if target.exists() and not force:
         raise ConfigError(
             "already there", where=target, remedy="--force replaces it, --output names another."
         )
-    said = {"modality": modality, "revision": revision, "group_pattern": group_pattern}
-    columns = {"content": content, "label": label, "group": group, "split": split}
+    said = {
+        "modality": None if modality is None else modality.value,
+        "revision": revision,
+        "encoding": encoding,
+        "label_pattern": label_pattern,
+        "group_pattern": group_pattern,
+    }
+    columns = {"content": _one_or_more(content), "label": label, "group": group, "split": split}
     draft = draft_dataset(
         name,
         path,
@@ -66,14 +88,20 @@ def new_dataset(
         {key: value for key, value in said.items() if value is not None},
         {key: value for key, value in columns.items() if value is not None},
         model,
+        score_on,
     )
-    write_atomically(target, as_yaml(draft, target).encode())
+    text = as_yaml(draft.overlay, draft.choices, target)
+    write_atomically(target, text.encode())
     if as_json:
         print_json(asdict(draft) | {"file": str(target)})
         return
-    typer.echo(as_yaml(draft, target))
+    typer.echo(text)
     _print_counts(draft)
     typer.echo(f"{draft.samples} samples, written to {target}. Run: snakemake --configfile {target}")
+
+
+def _one_or_more(names: list[str] | None) -> str | list[str] | None:
+    return names[0] if names and len(names) == 1 else names or None
 
 
 def _print_counts(draft: "DatasetDraft") -> None:

@@ -40,7 +40,7 @@ class Columns(Section):
 class DatasetConfig(Section):
     """A dataset by name: its kind says how it is read, its path where it lies.
 
-    The keys from `modality` to `group_pattern` are read by the kinds that declare nothing of their own
+    The keys from `modality` to `encoding` are read by the kinds that declare nothing of their own
     (table, class_folders, huggingface); any other kind refuses them.
     """
 
@@ -60,10 +60,18 @@ class DatasetConfig(Section):
     splits: dict[str, Literal["train", "validation"]] | None = Field(
         None, description="what the splits of the files are used for; splits that are not listed are left out"
     )
+    label_pattern: str | None = Field(
+        None,
+        description="class_folders: where no folder is a class, a regular expression on a file's path (below "
+        "its split); its first bracket is the label",
+    )
     group_pattern: str | None = Field(
         None,
         description="class_folders: regular expression on a file's path below its class; its first bracket "
         "is the group",
+    )
+    encoding: str | None = Field(
+        None, description="table: how a CSV or TSV file is encoded, such as cp1252; by default UTF-8"
     )
     clip_seconds: float | None = Field(
         None,

@@ -22,7 +22,7 @@ class VariantConfig(Section):
     )
     has_density: bool = Field(False, description="whether its density(x) gives an importance map")
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of Name")
-    description: str = Field("a module of one's own", description="one sentence for a reader of the report")
+    description: str = Field("a module of one's own", description="one sentence, kept with every result")
 
     @property
     def file(self) -> str:

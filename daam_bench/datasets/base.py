@@ -7,7 +7,16 @@ from daam_bench.config import DatasetConfig, Modality
 from daam_bench.errors import ConfigError
 
 # Settings that only kinds without a declaration of their own read.
-DECLARING = ("modality", "subset", "columns", "labels", "splits", "group_pattern")
+DECLARING = (
+    "modality",
+    "subset",
+    "columns",
+    "labels",
+    "splits",
+    "label_pattern",
+    "group_pattern",
+    "encoding",
+)
 
 
 @dataclass(frozen=True)

@@ -1,68 +1,82 @@
-"""A folder of class folders with images or recordings, with or without split folders above them."""
+"""Images or recordings in class folders, with or without split folders above them, or labelled by their names."""
 
 import logging
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from daam_bench.config import DatasetConfig
 from daam_bench.datasets.base import DatasetKind
-from daam_bench.datasets.declaration import use_of_splits
+from daam_bench.datasets.declaration import use_of_splits, usual_splits
 from daam_bench.errors import ConfigError, DataError
 
 CLASS_FOLDERS = DatasetKind(
     name="class_folders",
     title="A folder of class folders with images or recordings",
     reader="daam_bench.datasets.class_folders:read_class_folders",
-    settings=("modality", "labels", "splits", "group_pattern"),
+    settings=("modality", "labels", "splits", "label_pattern", "group_pattern"),
 )
 ENDINGS = {
-    "vision": {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"},
+    "vision": {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"},
     "speech": {".aif", ".aiff", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav"},
 }
-_SPLIT_NAMES = {"train", "training", "validation", "valid", "val", "test"}
 
 
 def read_class_folders(config: DatasetConfig) -> pd.DataFrame:
-    """Return one row a file, in the order of their paths; a label is a folder's name.
+    """Return one row a file, in the order of their paths; a label is a folder's name, or part of a file's.
 
     Raises:
         DataError: if the folder has no class folders with files of the modality.
-        ConfigError: if the group pattern does not fit.
+        ConfigError: if the label pattern or the group pattern does not fit.
     """
     root = Path(config.path)
     modality = CLASS_FOLDERS.modality_of(config, str(root))
     if modality not in ENDINGS:
         raise ConfigError("class folders hold images or audio", where=root, found=f"modality: {modality}")
-    top = sorted(entry.name for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
-    has_splits = config.splits is not None or (bool(top) and set(top) <= _SPLIT_NAMES)
-    uses = use_of_splits(top, config.splits, root) if has_splits else {}
+    files = media_files(root, ENDINGS[modality])
+    has_splits = config.splits is not None or bool(split_folders(files))
+    uses = use_of_splits(top_folders(files), config.splits, root) if has_splits else {}
     rows = []
-    for file in _files(root, ENDINGS[modality]):
+    for file in files:
         parts = file.split("/")
         split = uses.get(parts[0]) if has_splits else ""
-        if len(parts) < 2 + has_splits or split is None:
+        below = parts[int(has_splits) :]
+        if split is None or len(below) < (2 if config.label_pattern is None else 1):
             continue
-        below = "/".join(parts[1 + has_splits :])
-        rows.append((file, parts[int(has_splits)], _group(config.group_pattern, below), split, file))
+        if config.label_pattern is None:
+            label, below = below[0], below[1:]
+        else:
+            label = _first_bracket(config.label_pattern, "/".join(below), "label")
+        group = _first_bracket(config.group_pattern, "/".join(below), "group") if config.group_pattern else ""
+        rows.append((file, label, group, split, file))
     if not rows:
+        beside = sorted(entry.name for entry in root.iterdir()) if root.is_dir() else []
         raise DataError(
             f"no class folders with files of {modality}",
             where=root,
             expected=f"<class>/<file> or <split>/<class>/<file> with {', '.join(sorted(ENDINGS[modality]))}",
-            found=", ".join(top[:5]) or "no folders",
+            found=", ".join(files[:3] or beside[:5]) or "no folders",
+            remedy="Where the names of files say the class, set label_pattern." if files else None,
         )
     return pd.DataFrame(rows, columns=["sample_id", "label", "group", "split", "file"])
 
 
-def _files(root: Path, endings: set[str]) -> list[str]:
-    """Return the paths of files below a folder; links to folders are not followed."""
+def media_files(root: Path, endings: set[str]) -> list[str]:
+    """Return the paths of files below a folder, sorted; links to folders are not followed.
+
+    Hidden files and folders, and those that macOS adds to archives, are left out.
+
+    Raises:
+        DataError: if a name is not valid Unicode, which no table can hold.
+    """
     found, others = [], 0
-    for folder, _, names in os.walk(root):
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not _hidden(name)]
         for name in names:
-            if name.startswith("."):
+            if _hidden(name):
                 continue
             path = Path(folder, name)
             if path.suffix.lower() in endings:
@@ -73,6 +87,21 @@ def _files(root: Path, endings: set[str]) -> list[str]:
     if others:
         logging.info("%s: %d files have other endings and are left out", root, others)
     return sorted(found)
+
+
+def top_folders(files: Sequence[str]) -> list[str]:
+    """Return the folders right below the root that files of `media_files` lie in."""
+    return sorted({file.split("/")[0] for file in files if "/" in file})
+
+
+def split_folders(files: Sequence[str]) -> list[str]:
+    """Return the top folders if every one of them has a split's usual name, else nothing."""
+    top = top_folders(files)
+    return top if len(usual_splits(top)) == len(top) else []
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def _check_name(root: Path, path: Path) -> None:
@@ -88,17 +117,15 @@ def _check_name(root: Path, path: Path) -> None:
         ) from None
 
 
-def _group(pattern: str | None, path: str) -> str:
-    if pattern is None:
-        return ""
+def _first_bracket(pattern: str, path: str, what: str) -> str:
+    """Return what the first bracket of a regular expression finds in a path."""
+    where = f"{what}_pattern"
     try:
         found = re.search(pattern, path)
-        if found is not None and found.lastindex:
-            return found.group(1)
     except re.error as error:
+        raise ConfigError(f"is no regular expression ({error})", where=where, found=pattern) from None
+    if found is None or not found.lastindex or found.group(1) is None:
         raise ConfigError(
-            f"is no regular expression ({error})", where="group_pattern", found=pattern
-        ) from None
-    raise ConfigError(
-        "finds no group in a path", where="group_pattern", expected="one bracket that matches", found=path
-    )
+            f"finds no {what} in a path", where=where, expected="one bracket that matches", found=path
+        )
+    return found.group(1)

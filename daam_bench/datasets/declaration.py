@@ -1,6 +1,7 @@
 """What a declared dataset says of itself, applied: labels to classes, splits to their use."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -8,8 +9,17 @@ import pandas as pd
 from daam_bench.config import Columns, DatasetConfig, Modality
 from daam_bench.errors import ConfigError, DataError, unknown_name
 
-# Names that datasets use for their splits. `test` serves as validation only where nothing else does.
-_USUAL_SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation"}
+# What datasets call their splits, in lower case.
+_USUAL_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
 _USUAL_CONTENT = {"text": "text", "vision": "image", "speech": "audio"}
 
 
@@ -33,6 +43,11 @@ def check_columns(found: list[str], content: list[str], columns: Columns, where:
             raise unknown_name("column", name, found, where)
 
 
+def as_text(values: "pd.Series[Any]") -> pd.Series:
+    """Return values as text; one that is missing becomes the empty text."""
+    return values.astype("string").fillna("").astype(object)
+
+
 def label_classes(
     labels: pd.Series, wanted: Mapping[str, str] | None, where: object
 ) -> tuple[list[str], pd.Series]:
@@ -44,10 +59,18 @@ def label_classes(
         where: named in errors.
 
     Raises:
-        DataError: if fewer than two classes have samples, or a wanted label never occurs.
+        DataError: if fewer than two classes have samples, a sample has no label and `wanted` does not say
+            which to keep, or a wanted label never occurs.
     """
-    texts = labels.astype(str)
+    texts = as_text(labels)
     found = sorted(set(texts), key=_by_value)
+    unlabelled = int((texts.str.strip() == "").sum())
+    if wanted is None and unlabelled:
+        raise DataError(
+            f"{unlabelled} of {len(texts)} samples have no label",
+            where=where,
+            remedy="Name the classes to keep under `labels`: what is not listed there is left out.",
+        )
     mapping = {label: label for label in found} if wanted is None else dict(wanted)
     absent = [label for label in mapping if label not in found]
     if absent:
@@ -71,22 +94,34 @@ def use_of_splits(names: list[str], wanted: Mapping[str, str] | None, where: obj
             if name not in names:
                 raise unknown_name("split", name, names, where)
         return dict(wanted)
-    usual = {name: use for name, use in _USUAL_SPLITS.items() if name in names}
-    if "test" in names and "validation" in usual.values():
+    usual = usual_splits(names)
+    if "train" not in usual.values():
+        # Nothing that is trained on by its name is the whole dataset: a fold rule divides it.
+        return dict.fromkeys(names, "train")
+    scored = [name for name, use in usual.items() if use != "train"]
+    if len({usual[name] for name in scored}) > 1:
+        examples = [f"{{{', '.join(f'{n}: {u}' for n, u in _scored_on(usual, s).items())}}}" for s in scored]
         raise ConfigError(
             "both a validation and a test split; say which one scores",
             where=where,
-            expected="splits: {train: train, test: validation}, or the other",
+            expected=f"splits: {' or '.join(examples)}",
             found=", ".join(names),
         )
-    if "test" in names:
-        usual["test"] = "validation"
-    # A single split without a usual name is the whole dataset: a fold rule divides it.
-    return usual if "train" in usual else dict.fromkeys(names, "train")
+    return {name: "train" if use == "train" else "validation" for name, use in usual.items()}
+
+
+def usual_splits(names: Iterable[str]) -> dict[str, str]:
+    """Return `train`, `validation` or `test` by name, for those names that splits usually have in any case."""
+    return {name: _USUAL_SPLITS[name.lower()] for name in names if name.lower() in _USUAL_SPLITS}
+
+
+def _scored_on(usual: Mapping[str, str], scored: str) -> dict[str, str]:
+    return {name: use for name, use in usual.items() if use == "train"} | {scored: "validation"}
 
 
 def _by_value(label: str) -> tuple[int, float, str]:
     try:
-        return 0, float(label), label
+        value = float(label)
     except ValueError:
         return 1, 0.0, label
+    return (0, value, label) if math.isfinite(value) else (1, 0.0, label)  # nan has no place among numbers

@@ -1,6 +1,6 @@
 """A dataset of the Hugging Face hub at a pinned commit, or one that lies in a folder."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -43,15 +43,15 @@ def read_hugging_face(config: DatasetConfig) -> pd.DataFrame:
             {
                 "sample_id": names
                 if columns.sample_id is None
-                else [str(v) for v in data[columns.sample_id]],
+                else _texts(data[columns.sample_id]),
                 "label": label_names(data, columns.label),
-                "group": "" if columns.group is None else [str(v) for v in data[columns.group]],
+                "group": "" if columns.group is None else _texts(data[columns.group]),
                 "split": use if len(uses) > 1 or config.splits else "",
             }
         )
         if modality == "text":
-            texts = [list(data[name]) for name in content]
-            part["text"] = [" ".join(str(text) for text in row) for row in zip(*texts, strict=True)]
+            texts = [_texts(data[name]) for name in content]
+            part["text"] = [" ".join(row) for row in zip(*texts, strict=True)]
         else:
             part["content"] = encoded_files(data, content[0], config.path)
         parts.append(part)
@@ -66,6 +66,7 @@ def load_splits(config: DatasetConfig) -> dict[str, Any]:
         DataError: if it cannot be loaded.
     """
     from datasets import Dataset, disable_progress_bars, load_from_disk
+    from datasets.exceptions import DatasetsError
 
     disable_progress_bars()
     path = Path(config.path)
@@ -80,16 +81,22 @@ def load_splits(config: DatasetConfig) -> dict[str, Any]:
             loaded = load_from_disk(config.path)
         else:
             loaded = load_at_commit(config.path, config.subset, config.revision)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (DatasetsError, OSError, ValueError, RuntimeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"cannot be loaded ({first})", where=config.path) from None
     return {"train": loaded} if isinstance(loaded, Dataset) else dict(loaded)
 
 
 def label_names(data: Any, column: str) -> list[str]:
-    """Return the label of each row as text; a class index becomes its class's name."""
+    """Return the label of each row as text; a class index becomes its class's name, -1 (unlabelled) nothing."""
     names = getattr(data.features[column], "names", None)
-    return [str(value) if names is None else names[value] for value in data[column]]
+    if names is None:
+        return _texts(data[column])
+    return ["" if value is None or value < 0 else names[value] for value in data[column]]
+
+
+def _texts(values: Iterable[Any]) -> list[str]:
+    return ["" if value is None else str(value) for value in values]
 
 
 def encoded_files(data: Any, column: str, where: str) -> list[bytes]:

@@ -1,23 +1,29 @@
 """The block of YAML of a user's own dataset, written after looking at its files and checked by listing it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from daam_bench.config import DatasetConfig
+from daam_bench.config import Config, DatasetConfig
 from daam_bench.datasets.leakage import find_leakage
-from daam_bench.datasets.listing import list_samples
-from daam_bench.errors import ConfigError, DataError
-from daam_bench.scaffold.look import kind_of, look_at_folder, look_at_hub, look_at_table
+from daam_bench.errors import ConfigError
+from daam_bench.scaffold.columns import Said
+from daam_bench.scaffold.folds import (
+    choose_rule,
+    choose_selection,
+    choose_splits,
+    said_of_rule,
+    said_of_splits,
+)
+from daam_bench.scaffold.look import Seen, declare, kind_of, look
+from daam_bench.scaffold.overlay import ENCODERS, base_config, choose_epochs, inherited, make_overlay
+from daam_bench.scaffold.samples import list_usable
 
-# The encoder that a run fetches by itself, for each modality.
-ENCODERS = {"text": "minilm-l6", "speech": "whisper-tiny-en", "vision": "dinov2-small-shaped"}
-_MOST_GROUPS, _PARTS = 10, 5
+_SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -25,9 +31,10 @@ class DatasetDraft:
     """A configuration overlay for one dataset, and what its samples turned out to be.
 
     Attributes:
-        overlay: datasets, encoders and experiments, ready for `snakemake --configfile`.
+        overlay: title, notes, datasets, encoders and experiments, ready for `snakemake --configfile`.
         samples: number of samples.
         classes, groups, splits: number of samples by name.
+        choices: what was chosen and how to choose otherwise, by heading.
         notes: what the user should know, such as leakage.
     """
 
@@ -36,6 +43,7 @@ class DatasetDraft:
     classes: dict[str, int]
     groups: dict[str, int]
     splits: dict[str, int]
+    choices: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -44,8 +52,10 @@ def draft_dataset(
     path: str,
     kind: str | None,
     said: Mapping[str, str],
-    columns: Mapping[str, str],
-    model: str | None,
+    columns: Said,
+    model: str | None = None,
+    score_on: str | None = None,
+    base: Path = Path("config.yaml"),
 ) -> DatasetDraft:
     """Look at files, write the overlay that reads them, and check it by listing the samples.
 
@@ -56,95 +66,108 @@ def draft_dataset(
         said: settings that the user gave (modality, revision, group_pattern, ...).
         columns: columns that the user named.
         model: encoder as a folder or hub id; None for the one that a run fetches.
+        score_on: split that scores; None for test, else validation.
+        base: configuration that the overlay will be laid over, if it is there.
 
     Raises:
-        ConfigError: if a column or setting does not fit.
+        ConfigError: if a name, column or setting does not fit.
         DataError: if the files cannot be read, or have fewer than two classes.
     """
-    if re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", name) is None:
-        raise ConfigError("not a name", where=name, expected="lower-case letters, digits, _ . and -")
-    settings: dict[str, Any] = {"kind": kind or kind_of(Path(path)), "path": path}
-    settings |= _look(settings, said, columns) | dict(said)
-    config = DatasetConfig.model_validate(settings)
-    frame = list_samples(name, config)
-    settings["folds"] = _fold_rule(frame)
-    config = DatasetConfig.model_validate(settings)
+    below = base_config(base)
+    _check_name(name, () if below is None else below.datasets)
+    settings: dict[str, Any] = {"kind": kind or kind_of(path, said.get("revision")), "path": path}
+    seen = look(settings, said, columns)
+    settings |= seen.settings | dict(said)
+    if chosen := choose_splits(seen.splits, score_on, path):
+        settings["splits"] = chosen
+        seen.choices["splits"] = said_of_splits(seen.splits, chosen)
+    frame = list_usable(name, settings, seen, columns)
+    settings["folds"] = choose_rule(frame)
+    config = declare(settings)
+    seen.choices["folds"] = said_of_rule(settings["folds"], frame)
+    training, protocol = _training(frame, config, seen, below)
+    remarks = _remarks(seen, None if model else ENCODERS[settings["modality"]])
+    if below is not None and (small := inherited(below, base, training)):
+        remarks.append(small)
+    classes = dict(enumerate(frame.attrs["class_names"]))
     return DatasetDraft(
-        _overlay(name, settings, model),
+        make_overlay(name, settings, model, training, protocol, remarks),
         len(frame),
-        _counts(frame["label"].map(dict(enumerate(frame.attrs["class_names"])))),
+        _counts(frame["label"].map(classes)),
         _counts(frame["group"]),
         _counts(frame["split"]),
-        _notes(name, frame, config),
+        seen.choices | _first(frame, classes),
+        [*seen.left_out, *seen.notes, *_notes(name, frame, config, below)],
     )
 
 
-def _look(settings: Mapping[str, Any], said: Mapping[str, str], columns: Mapping[str, str]) -> dict[str, Any]:
-    path = Path(settings["path"])
-    if settings["kind"] == "table":
-        return look_at_table(path, columns)
-    if settings["kind"] == "huggingface":
-        return look_at_hub(DatasetConfig.model_validate({**settings, **said}), columns)
-    if columns:
-        raise ConfigError("class folders have no columns", where=path, found=", ".join(columns.values()))
-    return {} if "modality" in said else look_at_folder(path)
+def _training(
+    frame: pd.DataFrame, config: DatasetConfig, seen: Seen, below: Config | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings of training, and the switches, that few samples need."""
+    training, protocol = choose_selection(frame, config.folds)
+    if training or protocol:
+        said = ", ".join(f"{key}: {value}" for key, value in (training | protocol).items())
+        seen.choices["selection"] = f"{said}; classes are too small for the usual tenth that chooses the epoch"
+    samples = int((frame["split"] == "train").sum()) if config.folds.rule == "split_column" else len(frame)
+    if below is not None and (epochs := choose_epochs(below.training, samples)):
+        training |= {"epochs": epochs}
+        seen.choices["epochs"] = f"{epochs}, as {below.training.epochs} would be too few steps on few samples"
+    return training, protocol
 
 
-def _fold_rule(frame: pd.DataFrame) -> dict[str, Any]:
-    """Return the dataset's own division if it has one, else groups, else equal parts."""
-    if {"train", "validation"} <= set(frame["split"]):
-        return {"rule": "split_column"}
-    groups = frame["group"].nunique()
-    if 1 < groups <= _MOST_GROUPS:
-        return {"rule": "leave_one_group_out"}
-    if groups > 1:
-        return {"rule": "stratified_by_group", "count": _PARTS}
-    smallest = int(frame["label"].value_counts().min())
-    if smallest < 2:
-        raise DataError(
-            "a class has a single sample, which cannot be both trained on and scored on",
-            where=frame.attrs["folder"],
-            remedy="Add samples to it, or name the classes to keep under `labels`.",
+def _check_name(name: str, taken: Container[str]) -> None:
+    if re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", name) is None:
+        near = re.sub(r"[^a-z0-9_.-]+", "_", name.lower()).strip("_.-")[:64]
+        raise ConfigError(
+            "not a name",
+            where=name,
+            expected="lower-case letters, digits, _ . and -",
+            remedy=f"Did you mean {near!r}?" if near else None,
         )
-    return {"rule": "stratified", "count": min(_PARTS, smallest)}
-
-
-def _overlay(name: str, settings: dict[str, Any], model: str | None) -> dict[str, Any]:
-    modality = settings["modality"]
-    path = model or f"resources/{ENCODERS[modality]}"
-    encoder = re.sub(r"[^a-z0-9_.-]", "-", Path(path).name.lower())
-    return {
-        "datasets": {name: settings},
-        "encoders": {encoder: {"modality": modality, "model": path}},
-        "experiments": [{"dataset": name, "encoder": encoder}],
-    }
+    if name in taken:
+        raise ConfigError(
+            "config.yaml has a dataset of this name, and settings of both would be mixed",
+            where=name,
+            remedy="Choose another name.",
+        )
 
 
 def _counts(values: "pd.Series[Any]") -> dict[str, int]:
     return {str(key): int(count) for key, count in values[values != ""].value_counts().items()}
 
 
-def _notes(name: str, frame: pd.DataFrame, config: DatasetConfig) -> list[str]:
+def _first(frame: pd.DataFrame, classes: Mapping[int, str]) -> dict[str, str]:
+    """Return the first sample as it is read, so that a wrong column shows."""
+    row = frame.iloc[0]
+    content = str(row["text"] if "text" in row else row.get("file", row["sample_id"]))
+    short = content if len(content) <= _SHOWN else f"{content[:_SHOWN]}..."
+    return {"first sample": f"{short!r} is of class {classes[int(row['label'])]!r}"}
+
+
+def _remarks(seen: Seen, encoder: str | None) -> list[str]:
+    """Return what a reader of the report must know of the choices, without how to choose otherwise."""
+    told = [key for key in ("folds", "splits", "clips", "selection", "epochs") if key in seen.choices]
+    remarks = [f"{key.capitalize()}: {seen.choices[key].partition(' (')[0]}." for key in told]
+    if encoder is not None:
+        remarks.append(f"Encoder: {encoder}, a small one that a run fetches by itself.")
+    return remarks + [f"{note[0].upper()}{note[1:]}." for note in seen.left_out]
+
+
+def _notes(name: str, frame: pd.DataFrame, config: DatasetConfig, below: Config | None) -> list[str]:
     notes = []
-    smallest = int(frame["label"].value_counts().min())
-    largest = int(frame["label"].value_counts().max())
-    if largest > 3 * smallest:
+    sizes = frame["label"].value_counts()
+    if sizes.max() > 3 * sizes.min():
         notes.append(
-            f"classes are uneven ({smallest} to {largest} samples): consider metric: balanced_accuracy"
+            f"classes are uneven ({sizes.min()} to {sizes.max()} samples): consider metric: balanced_accuracy"
         )
     found = find_leakage(frame, config.folds)
     if len(found):
         first = ", ".join(found["sample_id"].astype(str).head(4))
         notes.append(
             f"{len(found)} samples would be trained on and scored on at once ({first}): remove them, or set "
-            f"datasets.{name}.accept_leakage: true"
+            f"datasets.{name}.accept_leakage: true, or the run will stop"
         )
+    if below is None:
+        notes.append("there is no config.yaml here: run snakemake in the folder that has it")
     return notes
-
-
-def as_yaml(draft: DatasetDraft, file: Path) -> str:
-    """Return the overlay as the text of a file that says what it is."""
-    classes = ", ".join(f"{name} ({count})" for name, count in list(draft.classes.items())[:8])
-    more = ", ..." if len(draft.classes) > 8 else ""
-    head = f"# snakemake --configfile {file}\n# {draft.samples} samples: {classes}{more}\n"
-    return head + yaml.safe_dump(draft.overlay, sort_keys=False, allow_unicode=True)

@@ -1,165 +1,273 @@
 """Look at files and say how they are laid out: kind, modality, columns, splits."""
 
+import codecs
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 
 from daam_bench.config import DatasetConfig, Modality
-from daam_bench.datasets.class_folders import ENDINGS
-from daam_bench.errors import DataError, unknown_name
+from daam_bench.datasets.class_folders import ENDINGS, media_files, split_folders, top_folders
+from daam_bench.datasets.declaration import as_text, usual_splits
+from daam_bench.errors import ConfigError, DataError
+from daam_bench.scaffold.columns import Said, guess_columns, modality_of_column, modality_of_files
 
-_LABELS = (
-    "label",
-    "labels",
-    "class",
-    "category",
-    "target",
-    "emotion",
-    "sentiment",
-    "intent",
-    "topic",
-    "stars",
-)
-_TEXTS = ("text", "content", "sentence", "review", "body", "message", "utterance", "document", "title")
-_FILES = ("file", "path", "filename", "file_name", "filepath", "image", "audio", "wav", "img")
-_GROUPS = ("group", "speaker", "speaker_id", "session", "source", "subject", "author", "user", "client_id")
-_SPLITS = ("split", "set", "subset", "partition")
-_IDS = ("id", "sample_id", "uid", "key")
-_MOST_CLASSES = 1000
-_USES = {"train", "training", "validation", "valid", "val", "test"}
+_TABLES = (".csv", ".tsv", ".parquet", ".pq")
+_LONGEST_NAME = 80
 
 
-def kind_of(path: Path) -> str:
-    """Return the kind that a path is of: a file is a table, a folder has class folders or a saved dataset."""
-    if path.is_file():
+@dataclass
+class Seen:
+    """What was seen of files.
+
+    Attributes:
+        settings: of the dataset, as far as looking tells them.
+        splits: names of its splits that have labels; empty if it has none.
+        unlabelled: whether some samples have no label.
+        choices: what was chosen and how to choose otherwise, by the heading it is shown under.
+        left_out: what takes no part, which a reader of the report must know.
+        notes: what else the user should know.
+    """
+
+    settings: dict[str, Any]
+    splits: list[str] = field(default_factory=list)
+    unlabelled: bool = False
+    choices: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def declare(settings: Mapping[str, Any]) -> DatasetConfig:
+    """Return the settings of a dataset, checked.
+
+    Raises:
+        ConfigError: naming the first setting that cannot be.
+    """
+    try:
+        return DatasetConfig.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(first["msg"], where=place, found=first["input"]) from None
+
+
+def kind_of(path: str, revision: str | None) -> str:
+    """Return the kind that a path is of: table, class_folders or huggingface.
+
+    Raises:
+        ConfigError: if nothing lies there, and no revision says that it is a hub id.
+    """
+    place = Path(path)
+    if place.is_file():
         return "table"
-    saved = ("dataset_dict.json", "dataset_info.json")
-    if not path.exists() or any((path / name).exists() for name in saved):
+    if revision is not None:
         return "huggingface"
-    return "class_folders"
+    if not place.exists():
+        beside = [str(other) for other in place.parent.glob("*")]
+        near = get_close_matches(path, beside, n=1)
+        raise ConfigError(
+            "no such file or folder",
+            where=path,
+            remedy=f"Did you mean {near[0]!r}?" if near else "For a hub id say --revision with a commit.",
+        )
+    saved = any((place / name).exists() for name in ("dataset_dict.json", "dataset_info.json"))
+    # A table for each split: train.csv, test.csv.
+    parts = [file.stem for file in tables_in(place)]
+    return "huggingface" if saved or (len(parts) > 1 and len(usual_splits(parts)) == len(parts)) else "class_folders"
 
 
-def look_at_table(path: Path, said: Mapping[str, str]) -> dict[str, Any]:
-    """Return modality and columns of a table.
+def tables_in(folder: Path) -> list[Path]:
+    """Return the tables that lie in a folder, those of training first."""
+    found = sorted(file for file in folder.iterdir() if file.suffix.lower() in _TABLES)
+    return sorted(found, key=lambda file: not file.stem.lower().startswith("train"))
+
+
+def look(settings: Mapping[str, Any], said: Mapping[str, str], columns: Said) -> Seen:
+    """Return what lies at a path.
 
     Args:
-        path: CSV, TSV or Parquet.
-        said: columns that the user named (content, label, group, split, sample_id); the rest is looked for.
+        settings: kind and path.
+        said: settings that the user gave; these are not looked for.
+        columns: columns that the user named; the rest is looked for.
 
     Raises:
-        DataError: if the table cannot be read, or no column can be told to hold labels or contents.
-        ConfigError: if a column that the user named does not exist.
+        ConfigError: if a column that the user named does not exist, or a kind has none.
+        DataError: if the files cannot be read, or no column can be told to hold labels or contents.
     """
-    from daam_bench.datasets.table import open_table
+    path = Path(settings["path"])
+    if settings["kind"] == "table":
+        return look_at_table(path, said, columns)
+    if settings["kind"] == "huggingface":
+        return look_at_hub(declare({**settings, **said}), columns)
+    if columns:
+        raise ConfigError("class folders have no columns", where=path, found=", ".join(map(str, columns)))
+    return look_at_folder(path, said)
 
-    table = open_table(path).astype(str)
-    columns = _columns(table, said, path)
-    content = columns["content"]
-    modality: Modality = _modality_of_files(table[content].head(200)) or "text"
-    return {"modality": modality, "columns": columns}
+
+def look_at_table(path: Path, said: Mapping[str, str], columns: Said) -> Seen:
+    """Return modality, columns, encoding and splits of a CSV, TSV or Parquet file."""
+    from daam_bench.datasets.table import PARQUET, SEPARATORS, open_table, separator_of
+
+    encoding = said.get("encoding") or encoding_of(path)
+    table = open_table(path, encoding).apply(as_text)
+    _check_names(table, path)
+    found = guess_columns(table, columns, path)
+    content = found["content"]
+    first = content if isinstance(content, str) else content[0]
+    modality = said.get("modality") or modality_of_column(table[first]) or "text"
+    seen = Seen({"modality": modality, "columns": found} | ({"encoding": encoding} if encoding else {}))
+    seen.unlabelled = bool((table[found["label"]].str.strip() == "").any())
+    seen.splits = sorted(set(table[found["split"]])) if "split" in found else []
+    separator = "" if path.suffix.lower() in PARQUET else separator_of(path, encoding or "utf-8-sig")
+    marks = [f"separator {SEPARATORS[separator]}"] if separator else []
+    seen.choices["file"] = ", ".join([f"{len(table)} rows", *marks, encoding or ""]).rstrip(", ")
+    seen.choices |= _said_of_columns(found, list(table.columns))
+    return seen
 
 
-def look_at_folder(path: Path) -> dict[str, Any]:
-    """Return the modality of class folders, by the endings of most files.
-
-    Raises:
-        DataError: if no file of a known ending is in it.
-    """
-    names = (file.name for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-    modality = _modality_of_files(names)
+def look_at_folder(path: Path, said: Mapping[str, str]) -> Seen:
+    """Return modality and splits of class folders; a folder that holds nothing but a folder is stepped into."""
+    every = set().union(*ENDINGS.values())
+    files = media_files(path, every)
+    modality: Any = said.get("modality") or modality_of_files(files)
     if modality is None:
-        known = sorted(ending for endings in ENDINGS.values() for ending in endings)
-        raise DataError(
-            "no images or recordings below this folder", where=path, expected=f"files with {', '.join(known)}"
-        )
-    return {"modality": modality}
+        raise _no_media(path, every)
+    files = [file for file in files if Path(file).suffix.lower() in ENDINGS.get(modality, every)]
+    inner = path
+    while "label_pattern" not in said and len(top := top_folders(files)) == 1 and _all_deeper(files):
+        inner = inner / top[0]
+        files = [file.partition("/")[2] for file in files]
+    if "label_pattern" not in said and not top_folders(files):
+        raise _flat(inner, files)
+    seen = Seen({"path": str(inner), "modality": modality}, splits=split_folders(files))
+    if "label_pattern" not in said and (empty := _empty_folders(inner, files)):
+        seen.notes.append(f"empty folders, which are no classes: {', '.join(empty[:8])}")
+    if others := _others(path, ENDINGS.get(modality, every)):
+        seen.choices["left out"] = f"files of other endings: {others}"
+    return seen
 
 
-def look_at_hub(config: DatasetConfig, said: Mapping[str, str]) -> dict[str, Any]:
-    """Return modality and columns of a Hugging Face dataset, from the features of its first split.
+def look_at_hub(config: DatasetConfig, said: Said) -> Seen:
+    """Return modality, columns and splits of a Hugging Face dataset, from the features of its first split."""
+    from daam_bench.datasets.hugging_face import label_names, load_splits
 
-    Raises:
-        DataError: if it cannot be loaded, or no column can be told to hold labels or contents.
-    """
-    from daam_bench.datasets.hugging_face import load_splits
-
-    data = next(iter(load_splits(config).values()))
+    loaded = load_splits(config)
+    data = next(iter(loaded.values()))
     kinds = {name: type(feature).__name__ for name, feature in data.features.items()}
     media: dict[str, Modality] = {"Image": "vision", "Audio": "speech"}
     found = next((name for name, kind in kinds.items() if kind in media), None)
     label = next((name for name, kind in kinds.items() if kind == "ClassLabel"), None)
     said = ({"content": found} if found else {}) | ({"label": label} if label else {}) | dict(said)
     plain = [name for name, kind in kinds.items() if kind not in media]
-    table = pd.DataFrame({n: [str(v) for v in data[:1000][n]] for n in plain})
-    columns = _columns(table if found is None else table.assign(**{found: ""}), said, config.path)
+    table = pd.DataFrame({n: ["" if v is None else str(v) for v in data[:1000][n]] for n in plain})
+    columns = guess_columns(table if found is None else table.assign(**{found: ""}), said, config.path)
     columns.pop("split", None)
-    return {"modality": media[kinds[found]] if found else "text", "columns": columns}
+    seen = Seen({"modality": media[kinds[found]] if found else "text", "columns": columns})
+    labels = {
+        name: set(label_names(part, columns["label"])) if columns["label"] in part.features else {""}
+        for name, part in loaded.items()
+    }
+    # The test split of a competition has no labels.
+    seen.splits = [name for name, values in labels.items() if len(values - {""}) > 1]
+    seen.unlabelled = any("" in labels[name] for name in seen.splits)
+    seen.choices = _said_of_columns(columns, list(data.features))
+    return seen
 
 
-def _columns(table: pd.DataFrame, said: Mapping[str, str], where: object) -> dict[str, str]:
-    """Return the columns by what they hold: those named by the user, by usual names, then by their values."""
-    names = [str(name) for name in table.columns]
-    for column in said.values():
-        if column not in names:
-            raise unknown_name("column", column, names, where)
-    distinct = table.nunique()
-    columns = dict(said)
-    left = [name for name in names if name not in columns.values()]
-    if "label" not in columns:
-        few = [n for n in left if 2 <= distinct[n] <= min(_MOST_CLASSES, len(table) // 2)]
-        label = _named(few, _LABELS) or min(few, key=lambda n: (distinct[n], names.index(n)), default=None)
-        columns["label"] = _found(label, "label", names, where)
-    left = [name for name in left if name != columns["label"]]
-    if "content" not in columns:
-        lengths = {name: table[name].str.len().mean() for name in left}
-        content = _named(left, _FILES if _has_files(table, left) else _TEXTS) or max(
-            left, key=lambda n: lengths[n], default=None
-        )
-        columns["content"] = _found(content, "content", names, where)
-    left = [name for name in left if name != columns["content"]]
-    for role, usual in (("group", _GROUPS), ("split", _SPLITS), ("sample_id", _IDS)):
-        name = _named(left, usual)
-        if role in columns or name is None:
-            continue
-        values = set(table[name])
-        fits = {"group": 1 < len(values) < len(table), "split": values <= _USES and len(values) > 1}
-        if fits.get(role, len(values) == len(table)):
-            columns[role] = name
-    order = ("content", "label", "group", "split", "sample_id")
-    return {role: columns[role] for role in order if role in columns}
-
-
-def _has_files(table: pd.DataFrame, names: Sequence[str]) -> bool:
-    return any(_modality_of_files(table[name].head(200)) for name in names)
-
-
-def _named(names: Sequence[str], usual: Sequence[str]) -> str | None:
-    lower = {name.lower(): name for name in reversed(names)}
-    return next((lower[name] for name in usual if name in lower), None)
-
-
-def _found(column: str | None, role: str, names: Sequence[str], where: object) -> str:
-    if column is None:
-        raise DataError(
-            f"cannot tell which column holds the {role}",
-            where=where,
-            expected=f"--{role} with one of {', '.join(names)}",
-        )
-    return column
-
-
-def _modality_of_files(names: Iterable[str]) -> Modality | None:
-    """Return the modality that most names have the ending of; None if most have neither."""
-    counts: Counter[Modality | None] = Counter()
-    for name in names:
-        ending = Path(name).suffix.lower()
-        counts[
-            "vision" if ending in ENDINGS["vision"] else "speech" if ending in ENDINGS["speech"] else None
-        ] += 1
-    media = {kind: count for kind, count in counts.items() if kind is not None}
-    if not media or max(media.values()) < counts[None]:
+def encoding_of(path: Path) -> str | None:
+    """Return how a text file is encoded; None for UTF-8, and for what is no plain text."""
+    if path.suffix.lower() not in (".csv", ".tsv", ".txt", ".tab"):
         return None
-    return max(media, key=lambda kind: media[kind])
+    data = path.read_bytes()
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        return None if encoding == "utf-8" else encoding
+    return None
+
+
+def _said_of_columns(columns: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
+    """Say what each column is taken for and how to take another, and which are not used."""
+    content = columns["content"]
+    several = not isinstance(content, str)
+    used = {*(content if several else [content]), *(v for k, v in columns.items() if k != "content")}
+    shown = f"columns {' and '.join(content)}, joined by a space" if several else f"column {content}"
+    choices = {
+        "content": f"{shown} (--content takes others; several times to join)",
+        "label": f"column {columns['label']} (--label takes another)",
+    }
+    choices |= {k: f"column {columns[k]} (--{k} takes another)" for k in ("group", "split") if k in columns}
+    left = [name for name in names if name not in used]
+    return choices | ({"not used": ", ".join(left)} if left else {})
+
+
+def _check_names(table: pd.DataFrame, path: Path) -> None:
+    """Refuse a table whose first row is data: a number or a long text, or a name that is a value below it."""
+    names = [str(name) for name in table.columns]
+    if names == [str(number) for number in range(len(names))]:
+        return  # pandas names columns so that have no name
+    for name in names:
+        number = re.fullmatch(r"-?\d+([.,]\d+)?", name) is not None
+        value = bool((table[name] == name).any()) and 2 * table[name].nunique() <= len(table)
+        if number or value or len(name) > _LONGEST_NAME:
+            raise DataError(
+                "its first row seems to be data, not names of columns",
+                where=path,
+                found=name[:_LONGEST_NAME],
+                remedy="Put a line of names first, such as text,label.",
+            )
+
+
+def _empty_folders(root: Path, files: Sequence[str]) -> list[str]:
+    """Return the folders right below the root, or below its splits, that hold no file of the modality."""
+    splits = split_folders(files)
+    parents = [root / split for split in splits] or [root]
+    folders = [p.relative_to(root) for parent in parents for p in sorted(parent.iterdir()) if p.is_dir()]
+    full = {Path(*file.split("/")[: 2 if splits else 1]) for file in files}
+    return [str(path) for path in folders if path not in full and not path.name.startswith((".", "__"))]
+
+
+def _all_deeper(files: Sequence[str]) -> bool:
+    return all(file.count("/") > 1 for file in files)
+
+
+def _no_media(path: Path, known: set[str]) -> DataError:
+    tables, others = tables_in(path), _others(path, known)
+    remedy = "Convert them to one of these." if others else None
+    return DataError(
+        "no images or recordings below this folder",
+        where=path,
+        expected=f"files with {', '.join(sorted(known))}",
+        found=others or None,
+        remedy=f"For a table give the file: {tables[0]}." if tables else remedy,
+    )
+
+
+def _flat(path: Path, files: Sequence[str]) -> DataError:
+    tables = tables_in(path)
+    remedy = "--label-pattern is an expression whose bracket is the label in a name, such as '^([^_]+)_'."
+    return DataError(
+        "its files lie in no class folders",
+        where=path,
+        found=", ".join(files[:3]),
+        remedy=f"Give the table with their labels: {tables[0]}." if tables else remedy,
+    )
+
+
+def _others(path: Path, known: set[str]) -> str:
+    endings = Counter(
+        file.suffix.lower() or file.name
+        for file in path.rglob("*")
+        if file.is_file() and not file.name.startswith(".") and file.suffix.lower() not in known
+    )
+    return ", ".join(f"{ending} ({count})" for ending, count in endings.most_common(5))

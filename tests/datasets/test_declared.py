@@ -178,6 +178,8 @@ def test_label_maps_that_cannot_be(wanted, message):
     [
         (["train", "test"], None, {"train": "train", "test": "validation"}),
         (["train", "val"], None, {"train": "train", "val": "validation"}),
+        (["Training", "DEV"], None, {"Training": "train", "DEV": "validation"}),
+        (["train", "training", "testing"], None, {"train": "train", "training": "train", "testing": "validation"}),
         (["all"], None, {"all": "train"}),
         (["x", "y", "z"], {"x": "train", "z": "validation"}, {"x": "train", "z": "validation"}),
     ],
@@ -191,6 +193,57 @@ def test_two_candidates_for_validation_must_be_decided():
         use_of_splits(["train", "validation", "test"], None, "d")
     with pytest.raises(ConfigError, match="unknown split 'tset'.*'test'"):
         use_of_splits(["train", "test"], {"tset": "validation"}, "d")
+
+
+def test_samples_without_a_label_are_no_class(tmp_path):
+    frame = pd.DataFrame({"text": list("abcd"), "label": ["x", " ", "y", None]})
+    frame.to_parquet(tmp_path / "t.parquet")
+    settings = {"kind": "table", "modality": "text", "path": str(tmp_path / "t.parquet")}
+    with pytest.raises(DataError, match="2 of 4 samples have no label.*`labels`"):
+        listed(**settings)
+    found = listed(**settings, labels={"x": "one", "y": "two"})
+    assert found["text"].tolist() == ["a", "c"]
+
+
+def test_an_unlabelled_hugging_face_row_is_not_of_the_last_class(tmp_path):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["no", "yes"])})
+    rows = {"text": ["a", None, "c"], "label": [0, 1, -1]}
+    Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "d")
+    settings = {"kind": "huggingface", "modality": "text", "path": str(tmp_path / "d")}
+    with pytest.raises(DataError, match="1 of 3 samples have no label"):
+        listed(**settings)
+    assert listed(**settings, labels={"no": "no", "yes": "yes"})["text"].tolist() == ["a", ""]
+
+
+@pytest.mark.parametrize("rows", ["{n},a,b\n", "{n},a\n{n},b,c,d\n", "{n},a,\n"])
+def test_fields_without_a_name_never_shift_the_columns(tmp_path, rows):
+    path = tmp_path / "t.csv"
+    path.write_text("text,label\n" + "".join(rows.format(n=n) for n in range(4)))
+    with pytest.raises(DataError, match="double quotes"):
+        listed(kind="table", modality="text", path=str(path))
+
+
+def test_text_of_another_encoding_is_named_with_the_cure(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes("text,label\ncafé,x\nthé,y\n".encode("cp1252"))
+    with pytest.raises(DataError, match="is not UTF-8.*`encoding`"):
+        listed(kind="table", modality="text", path=str(path))
+    found = listed(kind="table", modality="text", path=str(path), encoding="cp1252")
+    assert found["text"].tolist() == ["café", "thé"]
+
+
+def test_labels_from_the_names_of_files_below_splits(tmp_path):
+    for name in ("Train/cat_s1.png", "Train/deep/dog_s2.png", "Test/dog_s1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(png(len(name)))
+    settings = {"kind": "class_folders", "modality": "vision", "path": str(tmp_path)}
+    found = listed(**settings, label_pattern="([a-z]+)_s", group_pattern="_(s.)")
+    assert found.attrs["class_names"] == ["cat", "dog"]
+    assert found["label"].tolist() == [1, 0, 1]
+    assert found["group"].tolist() == ["s1", "s1", "s2"]
+    assert found["split"].tolist() == ["validation", "train", "train"]
+    with pytest.raises(ConfigError, match="label_pattern: finds no label"):
+        listed(**settings, label_pattern="(x)")
 
 
 def test_recordings_are_cut_and_the_remainder_is_a_clip(tmp_path):

@@ -1,0 +1,109 @@
+"""The overlay of a user's own dataset: what it says, what it inherits, and its text."""
+
+import math
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from daam_bench.config import PROTOCOLS, Config, TrainingConfig, load_config
+
+# The encoder that a run fetches by itself, for each modality.
+ENCODERS = {"text": "minilm-l6", "speech": "whisper-tiny-en", "vision": "dinov2-small-shaped"}
+
+
+# Steps of training that few samples should come to; the embedded default makes as many.
+_STEPS, _MOST_EPOCHS = 150, 100
+
+
+def make_overlay(
+    name: str,
+    settings: Mapping[str, Any],
+    model: str | None,
+    training: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    notes: list[str],
+) -> dict[str, Any]:
+    """Return title, notes, dataset, encoder and experiment, ready for `snakemake --configfile`.
+
+    Args:
+        name: of the dataset.
+        settings: of the dataset.
+        model: encoder as a folder or hub id; None for the one that a run fetches.
+        training: settings of the experiment's training.
+        protocol: switches.
+        notes: what a reader of the report must know first.
+    """
+    modality = settings["modality"]
+    path = model or f"resources/{ENCODERS[modality]}"
+    encoder = re.sub(r"[^a-z0-9_.-]", "-", Path(path).name.lower())
+    experiment: dict[str, Any] = {"dataset": name, "encoder": encoder}
+    if training:
+        experiment["training"] = dict(training)
+    overlay = {
+        "title": f"{name} with {encoder}",
+        "notes": notes,
+        "datasets": {name: dict(settings)},
+        "encoders": {encoder: {"modality": modality, "model": path}},
+        "experiments": [experiment],
+    }
+    return overlay | ({"protocol": dict(protocol)} if protocol else {})
+
+
+def base_config(base: Path) -> Config | None:
+    """Return the configuration that the overlay will be laid over; None if it is not there."""
+    return load_config(base) if base.is_file() else None
+
+
+def choose_epochs(training: TrainingConfig, samples: int) -> int | None:
+    """Return the epochs after which few samples have been trained on often enough; None if they are."""
+    epochs = min(_MOST_EPOCHS, math.ceil(_STEPS / math.ceil(samples / training.batch_size)))
+    return epochs if epochs > training.epochs else None
+
+
+def inherited(config: Config, base: Path, own: Collection[str]) -> str | None:
+    """Say which training settings of the base differ from the usual ones; None if none does.
+
+    Args:
+        config: the base.
+        base: its file.
+        own: settings that the overlay has itself.
+    """
+    usual = TrainingConfig()
+    weight_decay, published = config.protocol.weight_decay, PROTOCOLS[config.protocol.name]["weight_decay"]
+    pairs = {key: (getattr(config.training, key), getattr(usual, key)) for key in TrainingConfig.model_fields if key not in own}
+    pairs |= {"weight_decay": (weight_decay, published)}
+    changed = [
+        f"{key.replace('_', ' ')} {found:g} instead of {expected:g}"
+        if isinstance(found, int | float) and isinstance(expected, int | float)
+        else f"{key.replace('_', ' ')} {found} instead of {expected}"
+        for key, (found, expected) in pairs.items()
+        if found != expected
+    ]
+    return f"Settings of {base}, not chosen for this dataset: {', '.join(changed)}." if changed else None
+
+
+def as_yaml(overlay: Mapping[str, Any], said: Mapping[str, str], file: Path) -> str:
+    """Return the overlay as the text of a file.
+
+    Args:
+        overlay: from `make_overlay`.
+        said: what was chosen, by heading; it stands above as comments.
+        file: where it will lie.
+    """
+    head = [f"snakemake --configfile {file}", *(f"{key}: {value}" for key, value in said.items())]
+    tail = [
+        "Laid over config.yaml, whose training settings and studies hold unless they are set here. Some to set:",
+        "training: {epochs: 35, decoder_channels: 512}   the paper's size",
+        "studies: []                                     no layer ablation",
+        "and in the experiment variants: [mha, daam_v1], seeds: [0], for a first look",
+    ]
+    text = yaml.safe_dump(dict(overlay), sort_keys=False, allow_unicode=True, width=110)
+    comments = ["".join(f"# {_one_line(line)}\n" for line in lines) for lines in (head, tail)]
+    return f"{comments[0]}\n{text}\n{comments[1]}"
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)

@@ -1,0 +1,252 @@
+"""What `daam-bench new dataset` makes of the layouts that people have, and what it says of its choices."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import yaml
+from PIL import Image
+
+from daam_bench.config.merge import load_merged
+from daam_bench.plan import make_plan
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def block(data_of):
+    """Return what gives the dataset's block, the whole draft and the text of the file for a path."""
+
+    def make(path, *words):
+        code, draft = data_of("new", "dataset", "mine", path, *words)
+        assert code == 0
+        return draft["overlay"]["datasets"]["mine"], draft, Path("config/mine.yaml").read_text()
+
+    return make
+
+
+def write_images(folder, *names):
+    for number, name in enumerate(names):
+        path = Path(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((3, 5, 3), number, dtype=np.uint8)).save(path)
+
+
+def in_classes(*parents, count=3):
+    return [f"{parent}/{label}/{i}.png" for parent in parents for label in ("cat", "dog") for i in range(count)]
+
+
+def reviews(count=60, classes=3):
+    texts = [f"text {i}, with \"quotes\"\nand lines é" for i in range(count)]
+    return pd.DataFrame({"text": texts, "label": [i % classes for i in range(count)]})
+
+
+def test_the_report_is_headed_by_the_dataset_and_nothing_else_is_fetched(here, block):
+    shutil.copy(ROOT / "config.yaml", here)
+    reviews().to_csv("t.csv", index=False)
+    _, draft, text = block("t.csv")
+    config = load_merged(Path("config.yaml"), [Path("config/mine.yaml")])
+    assert config.title == "mine with minilm-l6"
+    assert not any("VADER" in note or "snippets" in note for note in config.notes)
+    assert any("decoder channels 32 instead of 512" in note for note in config.notes)
+    assert any(note.startswith("Folds: 5 parts") for note in config.notes)
+    assert make_plan(config).assets == ["minilm-l6"]
+    assert make_plan(config).caches == [("mine", "minilm-l6")]
+    assert "# label: column label (--label" in text and "first sample" in draft["choices"]
+
+
+def test_few_samples_get_as_many_steps_as_the_default_makes(here, block):
+    shutil.copy(ROOT / "config.yaml", here)
+    reviews(80, 2).to_csv("t.csv", index=False)
+    _, draft, _ = block("t.csv")
+    assert draft["overlay"]["experiments"][0]["training"] == {"epochs": 50}  # 3 batches of 32: 150 steps
+    assert not any("epochs 4" in note for note in draft["overlay"]["notes"])
+    reviews(2000, 2).to_csv("t.csv", index=False)
+    _, draft, _ = block("t.csv", "--force")
+    assert "training" not in draft["overlay"]["experiments"][0]
+
+
+@pytest.mark.parametrize(
+    ("splits", "words", "uses"),
+    [
+        (("train", "val", "test"), (), {"train": "train", "test": "validation"}),
+        (("train", "val", "test"), ("--score-on", "val"), {"train": "train", "val": "validation"}),
+        (("training", "testing"), (), {"training": "train", "testing": "validation"}),
+        (("Train", "Test"), (), {"Train": "train", "Test": "validation"}),
+        (("train", "valid"), (), {"train": "train", "valid": "validation"}),
+    ],
+)
+def test_folders_of_splits(here, block, splits, words, uses):
+    write_images("d", *in_classes(*splits))
+    write_images("d", "__MACOSX/a.png", ".thumbnails/b.png")
+    found, draft, text = block("d", *words)
+    assert found["splits"] == uses
+    assert found["folds"] == {"rule": "split_column"}
+    assert draft["classes"] == {"cat": 3 * len(uses), "dog": 3 * len(uses)}
+    assert draft["splits"] == {"train": 6, "validation": 6}
+    assert ("val not used (--score-on val" in text) == (len(splits) == 3 and not words)
+
+
+def test_a_folder_that_holds_nothing_but_a_folder_is_stepped_into(here, block):
+    write_images("d/PetImages", *in_classes(".", count=5))
+    (here / "d/PetImages/bird").mkdir()
+    found, draft, _ = block("d")
+    assert found["path"] == "d/PetImages"
+    assert any("no classes: bird" in note for note in draft["notes"])
+
+
+@pytest.mark.parametrize("ending", ["csv", "CSV", "tsv", "txt"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_the_separator_is_found(here, block, ending, separator):
+    reviews().to_csv(f"t.{ending}", index=False, sep=separator, lineterminator="\r\n")
+    found, draft, _ = block(f"t.{ending}")
+    assert found["columns"] == {"content": "text", "label": "label"}
+    assert draft["classes"] == {"0": 20, "1": 20, "2": 20}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"), [("utf-8-sig", None), ("latin-1", "cp1252"), ("utf-16", "utf-16"), ("utf-8", None)]
+)
+def test_the_encoding_is_found_and_written_down(here, block, encoding, said):
+    reviews().to_csv("t.csv", index=False, encoding=encoding)
+    found, draft, _ = block("t.csv")
+    assert found.get("encoding") == said
+    assert "lines é" in draft["choices"]["first sample"]
+
+
+@pytest.mark.parametrize(
+    ("names", "words", "content", "label"),
+    [
+        (("Class Index", "Title", "Description"), (), ["Title", "Description"], "Class Index"),
+        (("label", "title", "text"), ("--content", "text"), "text", "label"),
+        (("stars", "a", "b"), ("--content", "a", "--content", "b"), ["a", "b"], "stars"),
+    ],
+)
+def test_texts_that_belong_together_are_joined(here, block, names, words, content, label):
+    rows = [(1 + i % 4, f"heading {i}", f"a longer text of number {i}") for i in range(40)]
+    pd.DataFrame(rows, columns=names).to_csv("t.csv", index=False)
+    found, _, text = block("t.csv", *words)
+    assert found["columns"] == {"content": content, "label": label}
+    assert "first sample: 'heading 0" in text or words[-1] == "text"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("3,a title,some text\n" * 8, "first row seems to be data"),
+        ("a review,good\n" + "".join(f"r{i},{('good', 'bad')[i % 2]}\n" for i in range(8)), "line of names"),
+        ("text,label\n" + "so, well,1\nno, well,0\n" * 4, "more fields than.*double quotes"),
+        ("text,label\na,1\nb,0\nso, well,1\n", "saw 3.*double quotes"),
+        ("file,label\n" + "".join(f"x/{i}.wav,{i % 2}\n" for i in range(8)), "none of its files is there"),
+    ],
+)
+def test_a_table_that_cannot_be_is_said_in_a_line_with_a_remedy(here, call, text, said):
+    Path("t.csv").write_text(text)
+    code, _, err = call("new", "dataset", "mine", "t.csv")
+    assert code == 3 and len(err.splitlines()) == 1
+    assert re.search(said, err), err
+
+
+def test_rows_without_a_label_and_classes_of_one_are_left_out_by_name(here, block):
+    frame = reviews().astype({"label": "Int64"})
+    frame.loc[:3, "label"] = pd.NA
+    frame.loc[4, "label"] = 7
+    frame.loc[5, "text"] = " "
+    frame.to_parquet("t.parquet")
+    found, draft, _ = block("t.parquet")
+    assert found["labels"] == {"0": "0", "1": "1", "2": "2"}
+    assert draft["samples"] == 55
+    assert any("without a label" in note for note in draft["notes"])
+    assert any("single sample" in note and note.endswith(": 7") for note in draft["notes"])
+    assert any(note.startswith("1 texts are empty") for note in draft["notes"])
+    assert any("without a label" in note for note in draft["overlay"]["notes"])
+
+
+def test_a_group_that_tells_the_class_is_no_group(here, block):
+    frame = reviews().assign(source=lambda d: "site " + d["label"].astype(str))
+    frame.to_csv("t.csv", index=False)
+    found, draft, _ = block("t.csv")
+    assert "group" not in found["columns"] and found["folds"]["rule"] == "stratified"
+    assert "--group source" in draft["choices"]["group"]
+    found, _, _ = block("t.csv", "--group", "source", "--force")
+    assert found["columns"]["group"] == "source"
+
+
+def test_files_whose_names_say_the_class(here, block, call):
+    write_images("d", *(f"{label}_{i}.png" for label in ("cat", "dog") for i in range(5)))
+    code, _, err = call("new", "dataset", "mine", "d")
+    assert code == 3 and "--label-pattern" in err and "cat_0.png" in err
+    found, draft, _ = block("d", "--label-pattern", "^([a-z]+)_")
+    assert found["label_pattern"] == "^([a-z]+)_"
+    assert draft["classes"] == {"cat": 5, "dog": 5}
+    pd.DataFrame({"file": ["cat_0.png"], "label": ["cat"]}).to_csv("d/list.csv", index=False)
+    assert "d/list.csv" in call("new", "dataset", "other", "d")[2]
+
+
+def test_long_recordings_are_cut_and_stay_on_one_side(here, block):
+    for label in ("a", "b"):
+        Path("d", label).mkdir(parents=True)
+        for number in range(2):
+            soundfile.write(f"d/{label}/{number}.wav", np.zeros(100 * (3100 + number)), 100)
+    Path("d/a/broken.wav").write_bytes(b"no audio")
+    found, draft, _ = block("d")
+    assert found["clip_seconds"] == 30 and found["group_pattern"] == "(.*)"
+    assert found["folds"]["rule"] == "leave_one_group_out"
+    assert any("1 of 5 files cannot be decoded" in note for note in draft["notes"])
+
+
+@pytest.mark.parametrize(
+    ("count", "classes", "training", "protocol"),
+    [(90, 30, None, {"select": "last"}), (6, 2, {"inner_fraction": 0.3}, None), (60, 3, None, None)],
+)
+def test_small_classes_can_be_trained_on(here, block, count, classes, training, protocol):
+    reviews(count, classes).to_csv("t.csv", index=False)
+    _, draft, _ = block("t.csv")
+    assert draft["overlay"]["experiments"][0].get("training") == training
+    assert draft["overlay"].get("protocol") == protocol
+
+
+def test_a_folder_with_a_table_for_each_split(here, block, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(here / "hub"))
+    Path("d").mkdir()
+    reviews(40).to_csv("d/train.csv", index=False)
+    reviews(60).tail(20).to_csv("d/test.csv", index=False)
+    found, draft, _ = block("d")
+    assert found["kind"] == "huggingface"
+    assert draft["splits"] == {"train": 40, "validation": 20}
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "words", "said"),
+    [
+        ("My Pets", "t.csv", (), "Did you mean 'my_pets'"),
+        ("vader", "t.csv", (), "has a dataset of this name"),
+        ("mine", "t.cvs", (), "Did you mean 't.csv'"),
+        ("mine", "owner/name", (), "--revision"),
+        ("mine", "owner/name", ("--revision", "main"), "revision"),
+        ("mine", "t.csv", ("--score-on", "tset"), "unknown split 'tset'"),
+        ("mine", "t.csv", ("--encoding", "nonsense"), "unknown encoding"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(here, call, name, path, words, said):
+    shutil.copy(ROOT / "config.yaml", here)
+    reviews().to_csv("t.csv", index=False)
+    code, _, err = call("new", "dataset", name, path, *words)
+    assert code in (2, 3) and said in err and len(err.splitlines()) == 1
+    assert "Traceback" not in err
+
+
+def test_the_written_file_is_yaml_whatever_names_hold(here, block):
+    write_images("d", *(f"it's: #{label}\u2028é/{i} \U0001f600.png" for label in "ab" for i in range(3)))
+    _, draft, text = block("d")
+    assert yaml.safe_load(text)["datasets"] == draft["overlay"]["datasets"]
