@@ -63,11 +63,17 @@ class Hdf5Store(EmbeddingStore):
     @classmethod
     def open(cls, path: Path, writable: bool = False) -> Self:
         """Open an existing store."""
-        if writable and (copy := _copy_of(path)).exists():  # killed while it wrote the summary
-            restore_structure(path, copy)
-            copy.unlink()
+        if writable:
+            cls.recover(path)
         with reading("no HDF5 cache can be opened", path):
             return cls(path, h5py.File(path, "r+" if writable else "r"))
+
+    @classmethod
+    def recover(cls, path: Path) -> None:
+        """Put back the structure of a file whose writer was killed while it wrote the summary."""
+        if (copy := _copy_of(path)).exists():
+            restore_structure(path, copy)
+            copy.unlink()
 
     def layout(self) -> CacheLayout:
         """Return shape, labels and attributes as stored."""

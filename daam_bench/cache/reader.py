@@ -11,7 +11,15 @@ from daam_bench.cache.identity import CacheIdentity, digest_of_samples
 from daam_bench.cache.ledger import Ledger, hash_block, ledger_path
 from daam_bench.cache.manifest import MANIFEST, find_manifest, read_manifest, store_of
 from daam_bench.cache.places import is_remote
-from daam_bench.cache.store import Block, CacheLayout, EmbeddingStore, format_of, reading, store_class
+from daam_bench.cache.store import (
+    Block,
+    CacheLayout,
+    EmbeddingStore,
+    format_of,
+    reading,
+    size_on_disk,
+    store_class,
+)
 from daam_bench.cache.structure import check_structure
 from daam_bench.errors import CacheError
 
@@ -139,6 +147,8 @@ def open_cache(path: Path) -> EmbeddingCache:
         manifest = find_manifest(path)
         facts = read_manifest(manifest)
         path = store_of(manifest, facts)
+    if not is_remote(path) and path.exists():
+        size_on_disk(path)  # before anything is read: there are files and folders alone
     found = facts or _manifest_of(path)
     if found is not None and "structure" in found and not is_remote(path):
         check_structure(path, found["structure"])  # before a library parses what may be damaged

@@ -66,7 +66,9 @@ def repair_cache(path: Path, progress: Progress) -> int:
             for damaged in _asides(store):
                 _take_over(writer, damaged, expected)
             computed = int(fill(writer, encoder, samples, spec, progress)["computed_samples"])
-            _write_manifests(manifest, store, facts | writer.finish())
+            finished = writer.finish()
+            _warn_of_other_values(expected, finished["chunk_sha256"], store)
+            _write_manifests(manifest, store, facts | finished)
         with reading("it could not be repaired", store, _REMEDY):
             open_cache(store)
         for damaged in _asides(store):
@@ -96,11 +98,40 @@ def _forget_what_is_bad(writer: CacheWriter, store: Path, expected: list[str]) -
     """Set a store aside of which more than chunks is damaged; else drop wrong lines of its ledger."""
     sound = _sound(store)
     if sound is not None:
-        if ledger_path(store).exists():
-            entries = sorted(writer.ledger.read().items())
-            writer.ledger.rewrite([entry for _, entry in entries if _agrees(entry, expected, sound)])
+        # The store and its manifest say all that a line of the ledger does.
+        lines = [_line_of(sound, chunk, sha256) for chunk, sha256 in enumerate(expected)]
+        there = writer.ledger.read()
+        writer.ledger.rewrite([n for n in lines if there.get(n.chunk) == n or _is_whole(sound, n.chunk)])
     elif store.exists() and not (_asides(store) and _is_unfinished(store, writer.format)):
         _set_aside(store)
+
+
+def _is_whole(sound: EmbeddingCache, chunk: int) -> bool:
+    try:
+        sound.chunk(chunk)
+    except CacheError:
+        return False
+    return True
+
+
+def _line_of(sound: EmbeddingCache, chunk: int, sha256: str) -> LedgerEntry:
+    """Return what the ledger should say of a chunk."""
+    rows = sound.layout.rows_of(chunk)
+    refused = {k: sound.quarantined[k] for k in sound.layout.sample_ids[rows] if k in sound.quarantined}
+    lengths = sound.lengths[rows].tolist()
+    return LedgerEntry(chunk=chunk, sha256=sha256, lengths=lengths, quarantined=refused)
+
+
+def _warn_of_other_values(expected: list[str], found: list[str], store: Path) -> None:
+    """Say which chunks were computed again with other last bits than were committed."""
+    unlike = [i for i, (a, b) in enumerate(zip(expected, found, strict=True)) if a != b]
+    if unlike:
+        logging.warning(
+            "%s: chunks %s are not the bytes that were lost: another processor, library or number of threads "
+            "rounds otherwise. Results that were trained before stay those of the old values.",
+            store,
+            unlike,
+        )
 
 
 def _is_unfinished(store: Path, kind: str) -> bool:
@@ -129,15 +160,9 @@ def _sound(store: Path) -> EmbeddingCache | None:
         return None
 
 
-def _agrees(entry: LedgerEntry, expected: list[str], sound: EmbeddingCache | None) -> bool:
-    """Return whether a line of the ledger says what the manifest says, and the store where it is sound."""
-    if entry.chunk >= len(expected) or entry.sha256 != expected[entry.chunk]:
-        return False
-    if sound is None:
-        return True
-    rows = sound.layout.rows_of(entry.chunk)
-    refused = {k: sound.quarantined[k] for k in sound.layout.sample_ids[rows] if k in sound.quarantined}
-    return entry.lengths == sound.lengths[rows].tolist() and entry.quarantined == refused
+def _agrees(entry: LedgerEntry, expected: list[str]) -> bool:
+    """Return whether a line of the ledger says what the manifest says."""
+    return entry.chunk < len(expected) and entry.sha256 == expected[entry.chunk]
 
 
 def _asides(store: Path) -> list[Path]:
@@ -174,4 +199,4 @@ def _take_over(writer: CacheWriter, damaged: Path, expected: list[str]) -> None:
             return None
 
     entries = Ledger(ledger_path(damaged)).read()
-    writer.take_over({i: e for i, e in entries.items() if _agrees(e, expected, None)}, read)
+    writer.take_over({i: e for i, e in entries.items() if _agrees(e, expected)}, read)

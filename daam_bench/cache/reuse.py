@@ -7,9 +7,9 @@ from typing import Self
 
 import numpy as np
 
-from daam_bench.cache.identity import CacheIdentity
+from daam_bench.cache.identity import CacheIdentity, digest_of_samples
 from daam_bench.cache.ledger import Ledger, LedgerEntry, hash_block, ledger_path
-from daam_bench.cache.store import Block, EmbeddingStore, format_of, store_class
+from daam_bench.cache.store import Block, EmbeddingStore, format_of, size_on_disk, store_class
 from daam_bench.errors import CacheError
 
 
@@ -69,10 +69,14 @@ class ReusableRows:
 
     def _add(self, path: Path, identity: CacheIdentity) -> None:
         try:
+            size_on_disk(path)
             store = store_class(format_of(path) or "").open(path)
             self._stores.append(store)
+            store.refuse_absurd()
             layout = store.layout()
             found = CacheIdentity.of_attributes(layout.attributes, path)
+            if digest_of_samples(layout) != found.samples:
+                raise CacheError("its samples are not what was committed", where=path)
         except CacheError as error:
             logging.warning("not reused: %s", error)
             return
@@ -82,8 +86,9 @@ class ReusableRows:
         if any(getattr(found, field) != getattr(identity, field) for field in alike):
             return
         for entry in Ledger(ledger_path(path)).read().values():
-            for row, content in enumerate(layout.contents[layout.rows_of(entry.chunk)]):
-                if entry.lengths[row] >= 0:
+            contents = layout.contents[layout.rows_of(entry.chunk)]
+            for row, (content, length) in enumerate(zip(contents, entry.lengths, strict=False)):
+                if length >= 0:
                     self._places.setdefault(content, _Place(store, entry, row))
 
 

@@ -1,6 +1,7 @@
 """The contract of a store: one array of embeddings in chunks, with labels beside it."""
 
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,6 +98,10 @@ class EmbeddingStore(ABC):
         Raises:
             CacheError: if there is none, or it is not of this format.
         """
+
+    @classmethod
+    def recover(cls, path: Path) -> None:  # noqa: B027
+        """Mend what a killed writer left unreadable; a writer's lock must be held. By default nothing."""
 
     @abstractmethod
     def layout(self) -> CacheLayout:
@@ -235,14 +240,21 @@ def size_on_disk(path: Path) -> int:
     """Return the bytes of a file, or of the files of a folder.
 
     Raises:
-        CacheError: if there is a symbolic link in the folder: it may lead anywhere.
+        CacheError: if there is anything but files and folders: a link may lead anywhere, a pipe has no end.
     """
-    if is_remote(path) or path.is_file():
+    if is_remote(path):
         return bytes_of(path)
     total = 0
-    for folder, below, names in os.walk(path):
-        for entry in (Path(folder, name) for name in (*below, *names)):
-            if entry.is_symlink():
-                raise CacheError("a link in the store", where=entry, expected="files and folders alone")
-        total += sum(Path(folder, name).stat().st_size for name in names)
+    for entry in _entries(path):
+        facts = entry.lstat()
+        if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):
+            kind = "a link" if stat.S_ISLNK(facts.st_mode) else "no file"
+            raise CacheError(f"{kind} in the store", where=entry, expected="files and folders alone")
+        total += facts.st_size if stat.S_ISREG(facts.st_mode) else 0
     return total
+
+
+def _entries(path: Path) -> Iterator[Path]:
+    yield path
+    for folder, below, names in os.walk(path):
+        yield from (Path(folder, name) for name in (*below, *names))

@@ -88,9 +88,11 @@ class CacheWriter:
         kind = format_of(path)
         if kind is None:
             raise CacheError("no store", where=path, expected="a path that ends in .zarr or .h5")
-        # HDF5 cannot be read while another process writes.
-        with lock_of(path, "1-of-1"), store_class(kind).open(path) as store:
-            layout = store.layout()
+        # HDF5 cannot be read while another process writes, nor as one that was killed in it left it.
+        with lock_of(path, "1-of-1"):
+            store_class(kind).recover(path)
+            with store_class(kind).open(path) as store:
+                layout = store.layout()
         identity = CacheIdentity.of_attributes(layout.attributes, path)
         attributes = {k: v for k, v in layout.attributes.items() if k not in _OWN}
         writer = cls(path.parent, kind, layout.with_attributes(attributes), identity)

@@ -20,8 +20,10 @@ from daam_bench.cache.ledger import Ledger
 from daam_bench.cache.manifest import read_manifest, write_manifest
 from daam_bench.cache.reader import open_cache
 from daam_bench.cache.repair import repair_cache
+from daam_bench.cache.reuse import ReusableRows
 from daam_bench.cache.verify import verify_cache
 from daam_bench.cli import app
+from daam_bench.encoders.text import TextEncoder
 from daam_bench.errors import CacheError, EncoderError
 
 FORMATS = ("zarr", "hdf5")
@@ -81,7 +83,13 @@ def damage_labels(folder):
 def damage_ledger(folder):
     (ledger,) = folder.glob("*.jsonl")
     flip(ledger, 100)
-    return 11
+    return 0
+
+
+def remove_ledger(folder):
+    (ledger,) = folder.glob("*.jsonl")
+    ledger.unlink()
+    return 0
 
 
 def damage_structure(folder):
@@ -128,13 +136,14 @@ def add_reason_to_ledger(folder):
     entries = ledger.read()
     entries[1] = entries[1].model_copy(update={"quarantined": {"nobody": "no reason"}})
     ledger.rewrite(list(entries.values()))
-    return 11
+    return 0
 
 
 DAMAGES = (
     damage_chunk,
     damage_labels,
     damage_ledger,
+    remove_ledger,
     damage_structure,
     remove_store,
     change_attribute_in_manifest,
@@ -199,6 +208,37 @@ def test_a_repair_waits_for_a_writer_before_it_moves_anything(cache):
         assert store.exists()
     thread.join()
     assert verify_cache(cache).ok
+
+
+def test_values_that_came_out_otherwise_are_told(cache, caplog, monkeypatch):
+    damage_chunk(cache)
+    encode = TextEncoder.encode
+    monkeypatch.setattr(TextEncoder, "encode", lambda self, inputs: encode(self, inputs) + 0.01)
+    repair_cache(cache, QUIET)
+    assert "chunks [2] are not the bytes that were lost" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_store_that_leads_elsewhere_is_refused_before_it_is_read(cache, kind):
+    store = store_of(cache)
+    if store.is_file():
+        store.unlink()
+        place = store
+    else:
+        place = store / "label" / "more"
+    place.symlink_to("/dev/zero") if kind == "link" else os.mkfifo(place)
+    with pytest.raises(CacheError, match="(a link|no file) in the store"):
+        open_cache(cache)
+
+
+def test_an_older_store_whose_samples_were_changed_gives_no_rows(original, real_resources, tmp_path):
+    shutil.copytree(original, tmp_path / "copy")
+    store = store_of(tmp_path / "copy")
+    if store.is_file():
+        pytest.skip("HDF5's own checksums find it")
+    group = zarr.open_group(store, mode="r+")
+    group["content"][:] = group["content"][:][::-1]
+    assert not ReusableRows(store.with_name("other.zarr"), open_cache(original).identity)._places
 
 
 def test_a_changed_manifest_is_refused(cache):
