@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from daam_bench.errors import ConfigError, unknown_name
 from daam_bench.heads.divisors import density_heads
-from daam_bench.heads.inputs import check_input
+from daam_bench.heads.inputs import check_input, widened
 
 Exponent = Literal["2c", "2c2"]
 Sign = Literal["positive", "free"]
@@ -62,7 +62,7 @@ def gaussian_density(
         mask: True at real positions, False at padding, where DA is 0; padding enters neither mean nor
             variance.
     """
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    x = widened(x)
     if mask is None:
         real, count = None, torch.full((), x.shape[axis], dtype=x.dtype, device=x.device)
     else:
@@ -138,7 +138,8 @@ class DensityAdaptiveAttention(nn.Module):
         self, x: Float[Tensor, "*shape feature"], mask: Bool[Tensor, "*shape"] | None = None
     ) -> Float[Tensor, "*shape feature"]:
         """Return x * DA, and 0 at padded positions (`mask` False)."""
-        return _weighted(x, self._density(x, mask), mask)
+        wide = widened(x)
+        return _weighted(wide, self._density(wide, mask), mask).to(x.dtype)
 
     def extra_repr(self) -> str:
         """Say what `print` shows between the brackets."""
@@ -240,7 +241,8 @@ class MultiHeadDensityAdaptiveAttention(nn.Module):
         self, x: Float[Tensor, "*shape feature"], mask: Bool[Tensor, "*shape"] | None = None
     ) -> Float[Tensor, "*shape feature"]:
         """Return x * DA, and 0 at padded positions (`mask` False)."""
-        return _weighted(x, self._density(x, mask), mask)
+        wide = widened(x)
+        return _weighted(wide, self._density(wide, mask), mask).to(x.dtype)
 
     def extra_repr(self) -> str:
         """Say what `print` shows between the brackets."""
@@ -259,8 +261,7 @@ def _known(exponent: Exponent, sign: Sign) -> tuple[Exponent, Sign]:
 
 
 def _weighted(x: Tensor, density: Tensor, mask: Tensor | None) -> Tensor:
-    """Return x * DA, multiplied in the precision of DA and rounded once."""
-    return _zero_padding(x * density, None if mask is None else mask.unsqueeze(-1)).to(x.dtype)
+    return _zero_padding(x * density, None if mask is None else mask.unsqueeze(-1))
 
 
 def _zero_padding(x: Tensor, real: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a module asks of its input, so that a wrong size is told in words and not by a kernel."""
+"""What a module asks of its input, so that a wrong size is told in words, not by a kernel; its precision."""
 
 from collections.abc import Mapping
 
@@ -36,3 +36,8 @@ def check_input(module: nn.Module, x: Tensor, mask: Tensor | None, sizes: Mappin
             expected=f"torch.bool of shape {tuple(x.shape[:-1])}, True at real positions",
             found=f"{mask.dtype} of shape {tuple(mask.shape)}",
         )
+
+
+def widened(x: Tensor) -> Tensor:
+    """Return x in float32, or in its own precision if that is wider."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from daam_bench.errors import unknown_name
 from daam_bench.heads.divisors import density_heads
-from daam_bench.heads.inputs import check_input
+from daam_bench.heads.inputs import check_input, widened
 
 Normalisation = Literal["exact", "clamped"]
 
@@ -122,7 +122,8 @@ class MixtureOfDensities(nn.Module):
         self, x: Float[Tensor, "*shape feature"], mask: Bool[Tensor, "*shape"] | None = None
     ) -> Float[Tensor, "*shape feature"]:
         """Return x * DA + x, and 0 at padded positions (`mask` False)."""
-        return let_through(x, self._density(x, mask), mask)
+        wide = widened(x)
+        return let_through(wide, self._density(wide, mask), mask).to(x.dtype)
 
     def extra_repr(self) -> str:
         """Say what `print` shows between the brackets."""
@@ -137,8 +138,8 @@ def let_through(
     density: Float[Tensor, "*shape feature"],
     mask: Bool[Tensor, "*shape"] | None,
 ) -> Float[Tensor, "*shape feature"]:
-    """Return x * DA + x, computed in the precision of DA and rounded once; 0 at padded positions."""
-    output = (x * density + x).to(x.dtype)
+    """Return x * DA + x, and 0 at padded positions."""
+    output = x * density + x
     return output if mask is None else output.masked_fill(~mask.unsqueeze(-1), 0.0)
 
 
@@ -146,7 +147,7 @@ def cut(
     x: Float[Tensor, "*shape"], mask: Bool[Tensor, "*batch"] | None, axis: int, heads: int
 ) -> tuple[Float[Tensor, "*slices head slice"], Bool[Tensor, "*slices head slice"] | None]:
     """Move an axis to the end and cut it into heads; in float32 or wider. The mask lacks x's last axis."""
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    wide = widened(x)
     real = None if mask is None else mask.unsqueeze(-1).expand_as(x)
     if real is not None:
         real = torch.unflatten(real.movedim(axis, -1), -1, (heads, -1))

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from daam_bench.heads.divisors import density_heads
-from daam_bench.heads.inputs import check_input
+from daam_bench.heads.inputs import check_input, widened
 from daam_bench.heads.mixture import SMALLEST_SQUARED_SPREAD, cut, let_through, stacked, standardised
 
 PARAMETERS_PER_GAUSSIAN = 3
@@ -68,8 +68,7 @@ class SelectedMixtureOfDensities(nn.Module):
 
     def gates(self) -> Float[Tensor, "head gaussian"]:
         """Return g, in [0, 1], float32 or wider; 0 means that a Gaussian is gone."""
-        score = self.gate_score.to(torch.promote_types(self.gate_score.dtype, torch.float32))
-        return (score / GATE_SCALE - CLOSED_BELOW).clamp(0.0, 1.0)
+        return (widened(self.gate_score) / GATE_SCALE - CLOSED_BELOW).clamp(0.0, 1.0)
 
     def penalty(self, samples: int) -> Float[Tensor, ""]:
         """Return what to add to the mean loss of n = `samples` training samples, in the units of that loss.
@@ -136,7 +135,8 @@ class SelectedMixtureOfDensities(nn.Module):
         self, x: Float[Tensor, "*shape feature"], mask: Bool[Tensor, "*shape"] | None = None
     ) -> Float[Tensor, "*shape feature"]:
         """Return x * DA + x, and 0 at padded positions (`mask` False)."""
-        return let_through(x, self._density(x, mask), mask)
+        wide = widened(x)
+        return let_through(wide, self._density(wide, mask), mask).to(x.dtype)
 
     def extra_repr(self) -> str:
         """Say what `print` shows between the brackets."""

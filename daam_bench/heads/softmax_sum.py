@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from daam_bench.heads.inputs import check_input
+from daam_bench.heads.inputs import check_input, widened
 
 
 class SoftmaxLayerWeights(nn.Module):
@@ -35,7 +35,7 @@ class SoftmaxLayerWeights(nn.Module):
 
     def weights(self, mask: Bool[Tensor, "batch layer"] | None = None) -> Float[Tensor, "*batch layer"]:
         """Return w, which sums to one over the layers; with a mask, over each sample's real ones."""
-        score = self.score.to(torch.promote_types(self.score.dtype, torch.float32))
+        score = widened(self.score)
         if mask is None:
             return torch.softmax(score, -1)
         hidden = score.masked_fill(~mask, torch.finfo(score.dtype).min)

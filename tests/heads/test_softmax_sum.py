@@ -50,3 +50,13 @@ def test_exact_counts_whatever_the_protocol() -> None:
     for name in PROTOCOLS:
         counts = parameter_counts("softmax_sum", 24, 1024, 4, Protocol.model_validate(name))
         assert counts == ParameterCounts(24, 24, 24 + 1024 * 4 + 4)
+
+
+def test_double_precision_is_kept() -> None:
+    attention = SoftmaxLayerWeights(3, 1).double()
+    with torch.no_grad():
+        attention.score.copy_(torch.tensor([0.0, 0.1, 0.3], dtype=torch.float64))
+    share = attention.score.exp() / attention.score.exp().sum()
+    x = torch.ones(1, 3, 1, dtype=torch.float64)
+    torch.testing.assert_close(attention(x)[0, :, 0], share, rtol=1e-14, atol=0)
+    torch.testing.assert_close(attention.attention_weights(x).flatten(), share, rtol=1e-14, atol=0)
