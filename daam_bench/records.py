@@ -114,11 +114,14 @@ class RunRecord(BaseModel):
     flops_training: int | None = Field(None, description="of a forward and a backward pass, one sample")
     peak_memory_bytes: int | None = Field(
         None,
-        description="most that the process (on a GPU: its tensors) had in use from the start of this replica, "
-        "and of those that trained beside it, to its end; where the system does not tell that, so far",
+        description="most that the process (on a GPU: its tensors) had in use from the start of this "
+        "replica, or of those that it trained beside, to its end; where the system does not tell that, "
+        "until its end",
     )
     energy_joules: float | None = Field(
-        None, description="of the hardware while the job ran, shared by wall_seconds; none where not readable"
+        None,
+        description="of the hardware while the job ran, shared by wall_seconds; of a job that was killed, "
+        "up to its last checkpoint too; none where not readable",
     )
     environment: dict[str, str] = Field(description="versions, hardware, git commit")
     spec: dict[str, Any] = Field(
