@@ -2,8 +2,8 @@
 
 BEiT-Large and WavLM-Large with random weights, through the same encoders as pretrained ones, on made-up
 images and recordings. Bare forwards run the very batches of the extraction on inputs that are prepared
-before; extraction decodes, prepares, pools, checks and writes as well. Where there is no GPU nothing is run; `--tiny`
-runs small models wherever it is, to try this script itself.
+before; extraction decodes, prepares, pools, checks and writes as well. Where there is no GPU nothing is run;
+`--tiny` runs small models wherever it is, to try this script itself.
 """
 
 import argparse
