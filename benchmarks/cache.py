@@ -226,8 +226,8 @@ def measure_reading() -> tuple[dict[str, float], dict[str, Any]]:
         size = cache.layout.samples * LAYERS * FEATURES * 2
         found = limited(size // 2, read_cache, cache.path)
     note = (
-        "chunks were verified once, before the timed epochs; the naive reads are of single samples; the process "
-        "was held to private memory (RLIMIT_DATA) of half of the cache, the page cache was not"
+        "chunks were verified once, before the timed epochs; the naive reads are of single samples; the "
+        "process was held to private memory (RLIMIT_DATA) of half of the cache, the page cache was not"
     )
     facts = {"bytes": size, "limit_of_private_memory": size // 2, "naive_reads": NAIVE_READS, "note": note}
     return found.pop("ratios"), found | facts

@@ -108,12 +108,14 @@ def limited(limit: int, step: Callable[..., Facts], *arguments: Any) -> Facts:
     return facts
 
 
-def write_results(name: str, ratios: Mapping[str, float], raw: Mapping[str, Any], threads: int) -> None:
+def write_results(
+    name: str, ratios: Mapping[str, float], raw: Mapping[str, Any], threads: int, device: str = "cpu"
+) -> None:
     """Print the ratios and write them to `results/benchmarks/<name>.json` with what they came from."""
     width = max(map(len, ratios))
     for key, value in ratios.items():
         print(f"{key:<{width}}  {value:8.3f}")
-    facts = {"raw": raw, "environment": describe_environment("cpu", threads)}
+    facts = {"raw": raw, "environment": describe_environment(device, threads)}
     path = Path("results/benchmarks", f"{name}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**ratios, **facts}, indent=1) + "\n", encoding="utf-8")

@@ -20,7 +20,7 @@ step_app = typer.Typer(help="What the workflow's rules run.", no_args_is_help=Tr
 Spec = Annotated[str, typer.Option(help="the job as JSON; the rule writes it")]
 ChunkMebibytes = Annotated[
     float | None,
-    typer.Option(help="size of chunks of a new store; beside the job, since it changes no number"),
+    typer.Option(help="size of chunks of a new store; no part of the job: no number changes"),
 ]
 Log = Annotated[Path | None, typer.Option(help="file for messages")]
 

@@ -1,10 +1,13 @@
 """Encode samples in batches of similar length, a few at once; preparing overlaps with computing."""
 
 import logging
+import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from daam_bench.errors import EncoderError
 # are sorted: few positions are padding.
 POSITIONS_ON_CPU, _POSITIONS_ON_GPU = 512, 32768
 _STREAMS_ON_CPU = 4
+_MOST_PREPARED = 8  # windows at once
 _COMPARED_SAMPLES = 16
 # Larger differences between batched and single samples, in units of a layer's RMS, are warned of.
 _USUAL_DIFFERENCE = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}
@@ -76,16 +80,16 @@ def encode_runs(
     """
     budget = Budget.of_device()
     windows = [run.iloc[i : i + encoder.window] for run in runs for i in range(0, len(run), encoder.window)]
-    with encoding_streams() as streams, ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:
-        ahead = pool.submit(encoder.prepare, windows[0], folder) if windows else None
-        taken = 0
+    # A GPU is faster than one thread decodes; on a CPU more threads would take from the forward passes.
+    most = min(_MOST_PREPARED, os.cpu_count() or 1) if torch.cuda.is_available() else 1
+    with encoding_streams() as streams, ThreadPoolExecutor(most, thread_name_prefix="prepare") as pool:
+        left = iter(windows)
+        ahead = deque(pool.submit(encoder.prepare, window, folder) for window in islice(left, most))
         for run in runs:
             result = _empty(encoder, run, dtype)
             for start in range(0, len(run), encoder.window):
-                assert ahead is not None  # there is one more window
-                prepared = ahead.result()
-                taken += 1
-                ahead = pool.submit(encoder.prepare, windows[taken], folder) if taken < len(windows) else None
+                prepared = ahead.popleft().result()
+                ahead += [pool.submit(encoder.prepare, window, folder) for window in islice(left, 1)]
                 _encode_window(encoder, prepared, run["sample_id"], start, result, streams, done, budget)
             yield result
 
@@ -148,13 +152,13 @@ def _encode_window(
 
 
 def _encode_halved(encoder: Encoder, prepared: Prepared, rows: list[int], budget: Budget) -> torch.Tensor:
-    """Encode a batch; where the GPU's memory does not suffice, its halves, and shrink the budget for later."""
+    """Encode a batch; where the GPU's memory does not suffice, its halves, and shrink the budget."""
     try:
         return encoder.encode([prepared.inputs[row] for row in rows])
     except torch.OutOfMemoryError as error:
         if len(rows) == 1:
             raise EncoderError(
-                f"a single sample of {prepared.positions[rows[0]]} positions does not fit into the GPU's memory",
+                f"a single sample of {prepared.positions[rows[0]]} positions does not fit into GPU memory",
                 found=str(error).splitlines()[0],
                 remedy="Use a GPU with more memory, several (device_map), a lower dtype, or shorter inputs.",
             ) from None

@@ -132,7 +132,6 @@ def _files(store: Path) -> list[Path]:
         if Path(folder) == store / "embeddings":
             below[:] = [name for name in below if name != "c"]
         below[:] = [name for name in below if not name.startswith(".")]
-        found += [
-            Path(folder, name) for name in names if not name.startswith(".") and not name.endswith(".partial")
-        ]
+        kept = [name for name in names if not name.startswith(".") and not name.endswith(".partial")]
+        found += [Path(folder, name) for name in kept]
     return sorted(found)

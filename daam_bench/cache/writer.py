@@ -276,9 +276,8 @@ class CacheWriter:
                 )
             self.layout = replace(self.layout, rows_per_chunk=there.rows_per_chunk)
             wanted = {key: value for key, value in self.layout.attributes.items() if key not in _OWN}
-            if stale := {
-                k: v for k, v in wanted.items() if k not in there.attributes or there.attributes[k] != v
-            }:
+            stale = {key: value for key, value in wanted.items() if there.attributes.get(key) != value}
+            if stale:
                 logging.warning("%s: corrected %s", self.path, ", ".join(stale))
                 store.write_summary(None, stale)
         except BaseException:
