@@ -48,7 +48,8 @@ def open_model(config: EncoderConfig) -> torch.nn.Module:
     for name in found["missing_keys"]:
         if name in weights and weights[name].is_floating_point():
             weights[name].fill_(torch.nan)
-    if model.config.is_encoder_decoder:
+    # An encoder that was saved alone (T5's) is opened with a decoder of no weights.
+    if model.config.is_encoder_decoder or (hasattr(model, "encoder") and hasattr(model, "decoder")):
         model = model.get_encoder()
     if config.device_map is None:
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")

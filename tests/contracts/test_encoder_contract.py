@@ -118,10 +118,46 @@ def test_settings_are_text_and_equal_when_loaded_again(encoder, modality, name, 
     assert {"processor", "pooling", "dtype"} <= set(encoder.settings())
 
 
-def test_bfloat16_is_near_float32(encoder, modality, name, model_folder):  # noqa: F811
-    config = EncoderConfig(modality=modality, model=str(model_folder(modality, name)), dtype="bfloat16")
+# The longest that a model takes, one more, and what fills Whisper's window of 30 s.
+LONGEST = {
+    "text": {"text": [" ".join(f"w{(7 * k) % 51}" for k in range(length)) for length in (511, 512, 513, 3)]},
+    "speech": {"content": [wav(s) for s in (29.99, 30.0, 15.0, 0.4)]},
+    "vision": {"content": [png(*size) for size in ((1500, 1100), (3, 1))]},
+}
+LENGTHS = {
+    "bert": [511, 512, 512, 3],
+    "llama": [511, 512, 513, 3],  # up to 2048
+    "whisper": [1500, 1500, 750, 20],
+    "wavlm": [1499, 1499, 749, 19],
+    "wav2vec2_group_norm": [1499, 1499, 749, 19],
+    "beit": [17, 17],
+    "dinov2": [17, 17],
+}
+
+
+def test_the_longest_inputs_are_cut_or_taken_whole_and_equal_plain_forwards(encoder, modality, name):
+    prepared = encoder.prepare(pd.DataFrame(LONGEST[modality]), Path())
+    assert not prepared.problems
+    assert prepared.lengths == LENGTHS[name]
+    for sample, pooled in zip(prepared.inputs, encoder.encode(prepared.inputs), strict=True):
+        expected = plain(encoder, modality, sample)
+        scale = expected.square().mean(dim=1, keepdim=True).sqrt()
+        assert ((pooled - expected).abs() / scale).max() < 1e-5
+
+
+def test_spread_over_devices_is_the_same(encoder, modality, name, model_folder):  # noqa: F811
+    config = EncoderConfig(modality=modality, model=str(model_folder(modality, name)), device_map="auto")
+    spread = load_encoder(name, config)
+    inputs = encoder.prepare(samples_of(modality, [2, 4]), Path()).inputs
+    torch.testing.assert_close(spread.encode(inputs), encoder.encode(inputs))
+    assert spread.settings() == encoder.settings()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_near_float32(encoder, modality, name, model_folder, dtype):  # noqa: F811
+    config = EncoderConfig(modality=modality, model=str(model_folder(modality, name)), dtype=dtype)
     small = load_encoder(name, config)
     inputs = encoder.prepare(samples_of(modality, [2, 4]), Path()).inputs
     exact, rough = encoder.encode(inputs), small.encode(inputs)
     assert rough.dtype == torch.float32
-    assert 0 < (rough - exact).abs().max() < 0.1 * exact.abs().max()
+    assert 0 < (rough - exact).abs().max() < (0.1 if dtype == "bfloat16" else 0.02) * exact.abs().max()
