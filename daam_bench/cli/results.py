@@ -70,7 +70,7 @@ def _print_repetition(repetition: "Repetition") -> None:
     typer.echo(f"\nrepeated {repetition.replicas} replicas: {values}: {said}")
     if repetition.table != repetition.records:
         typer.echo(
-            f"the records in their folders give {repetition.records}: the table, or a record, was changed since"
+            f"the records that are there give {repetition.records}: the table, or a record, was changed since"
         )
 
 
@@ -126,7 +126,9 @@ def _print_trace(trace: "Trace", results: Path) -> None:
         typer.echo(f"note: {note}")
     typer.echo(f"\nthis number\n  {_command(trace, results)}")
     if trace.runs:
-        one = shlex.join(["daam-bench", "run", "--record", str(trace.runs[0].path), "--output", "one_replica"])
+        one = shlex.join(
+            ["daam-bench", "run", "--record", str(trace.runs[0].path), "--output", "one_replica"]
+        )
         typer.echo(f"repeat one replica, or the number\n  {one}")
         typer.echo(f"  {_command(trace, results)} --repeat repeated")
 

@@ -1,4 +1,4 @@
-"""What every table promises: rows that can be named, addresses that resolve, the records behind each number."""
+"""What every table promises: rows with names, addresses that resolve, the records behind each number."""
 
 from pathlib import Path
 
@@ -9,11 +9,12 @@ from analysis.whole import PLACE, RUNS, SCORES, STUDIES, epochs, fill, results_i
 from daam_bench.analysis.names import STUDY_TABLES, TABLES
 from daam_bench.analysis.paper.compare import NOT_RUN
 from daam_bench.analysis.tables import find_table, write_study_tables, write_tables
-from daam_bench.analysis.tables.base import as_text
+from daam_bench.analysis.tables.base import texts_of
 from daam_bench.analysis.tables.made_of import read_made_of
 from daam_bench.errors import RecordError
 from daam_bench.provenance.address import find_cell
 from daam_bench.records import read_record, write_record
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
@@ -32,7 +33,7 @@ def results(root):
 
 def rows_of(name, results):
     """Return the rows of a table as text."""
-    return as_text(find_table(name).values(results)).to_dict("records")
+    return texts_of(find_table(name).values(results))
 
 
 def keys_in(name, row):
@@ -105,7 +106,7 @@ def changed(tmp_path):
         score = record.score - 0.1
         facts = {"score": score, "epochs": epochs(score) if record.epochs else []}
         if record.parameter_ranges:
-            facts["parameter_ranges"] = {name: (-9.0, 9.0) for name in record.parameter_ranges}
+            facts["parameter_ranges"] = dict.fromkeys(record.parameter_ranges, (-9.0, 9.0))
         if record.entropies:
             facts["entropies"] = [e.model_dump() | {"mean": 0.1} for e in record.entropies]
         moved = type(record).model_validate(record.model_dump() | facts)

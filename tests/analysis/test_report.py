@@ -13,8 +13,8 @@ from analysis.conftest import make_record
 from analysis.whole import fill, results_in
 
 from daam_bench.analysis.figures import write_figures
-from daam_bench.analysis.report import write_report
 from daam_bench.analysis.names import TABLES
+from daam_bench.analysis.report import write_report
 from daam_bench.analysis.report.cost import cost_frame
 from daam_bench.analysis.studies.write import write_study_figures
 from daam_bench.analysis.tables import find_table
@@ -108,7 +108,17 @@ class Cells(HTMLParser):
 
 
 # What a row is about, in words that may have digits; and what has no record of ours.
-NAMES = {"Variant", "Against", "Baseline", "Folds", "Folds or runs", "Row", "Source", "Cell", "Paper's dataset"}
+NAMES = {
+    "Variant",
+    "Against",
+    "Baseline",
+    "Folds",
+    "Folds or runs",
+    "Row",
+    "Source",
+    "Cell",
+    "Paper's dataset",
+}
 NAMES |= {"Encoder", "Why"}
 PRINTED = {"Printed"}
 

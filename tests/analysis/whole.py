@@ -46,7 +46,9 @@ def fill(root):
         for path in folder.glob("fold*.json"):
             record = read_record(path)
             entropies = ENTROPIES["softmax" if variant == "mha" else "gaussian"]
-            ranges = {} if variant == "mha" else RANGES | ({"spread": (0.5, 2.0)} if variant == "mixture" else {})
+            ranges = (
+                {} if variant == "mha" else RANGES | ({"spread": (0.5, 2.0)} if variant == "mixture" else {})
+            )
             changes = {"entropies": entropies, "parameter_ranges": ranges, "epochs": epochs(record.score)}
             write_record(folder, type(record).model_validate(record.model_dump() | changes))
             if variant == "daam_v1":
@@ -56,7 +58,9 @@ def fill(root):
         write_runs(root / RUNS / variant, variant, [[0.2 + shift], [0.3 + shift]], **facts)
     for place, (scores, changes) in STUDIES.items():
         study, variant = place.split("/")
-        write_runs(root / "studies/emotions/wavlm-large" / study / variant, variant, scores, **FACTS | changes)
+        write_runs(
+            root / "studies/emotions/wavlm-large" / study / variant, variant, scores, **FACTS | changes
+        )
     single = root / "runs/one/tiny/mha"
     records = [make_record("mha", 0, seed, score, dataset="one") for seed, score in ((3, 0.5), (5, 0.7))]
     for record in records:
@@ -66,5 +70,8 @@ def fill(root):
 
 
 def results_in(root):
-    found = {kind: sorted(path.parent for path in (root / kind).rglob("finished.json")) for kind in ("runs", "studies")}
+    found = {
+        kind: sorted(path.parent for path in (root / kind).rglob("finished.json"))
+        for kind in ("runs", "studies")
+    }
     return Results(found["runs"], found["studies"])

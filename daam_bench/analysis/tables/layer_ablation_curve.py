@@ -40,7 +40,11 @@ def _frame(results: Results) -> pd.DataFrame:
                 "mean_high_percent": high,
                 "optimistic": part["select"].iloc[0] == OPTIMISTIC,
             }
-            | (paired_effect(part, lowest) if row["side"] in _COMPARED else dict.fromkeys(_EFFECT, float("nan")))
+            | (
+                paired_effect(part, lowest)
+                if row["side"] in _COMPARED
+                else dict.fromkeys(_EFFECT, float("nan"))
+            )
         )
     return pd.DataFrame(rows)
 

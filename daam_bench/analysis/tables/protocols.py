@@ -45,7 +45,9 @@ def _frame(results: Results) -> pd.DataFrame:
                 "mean_high_percent": high,
             }
             ordinary = protocol == mine["protocol"].iloc[0]["name"]
-            rows.append(row | (dict.fromkeys(_EFFECT, float("nan")) if ordinary else paired_effect(part, mine)))
+            rows.append(
+                row | (dict.fromkeys(_EFFECT, float("nan")) if ordinary else paired_effect(part, mine))
+            )
     return pd.DataFrame(rows)
 
 
@@ -81,10 +83,10 @@ def _sources(keys: Keys, column: str, results: Results) -> list[Run]:
 
 TABLE = Table(
     title="Protocols",
-    caption="Every variant under each protocol: score in percent, mean and population standard deviation over "
-    "folds and seeds; in brackets the difference from the ordinary runs in points of percent with its 95 % "
-    "interval (corrected resampled t over folds). The protocol of the ordinary runs is as configured, the "
-    "others are as published.",
+    caption="Every variant under each protocol: score in percent, mean and population standard deviation "
+    "over folds and seeds; in brackets the difference from the ordinary runs in points of percent with its "
+    "95 % interval (corrected resampled t over folds). The protocol of the ordinary runs is as configured, "
+    "the others are as published.",
     section="studies",
     keys=(*_KEYS, "protocol"),
     number="mean_percent",

@@ -111,14 +111,16 @@ def _readable(frame: pd.DataFrame) -> Sheet:
 
 
 def _sources(keys: Keys, column: str, results: Results) -> list[Run]:
-    """The runs with the switch changed and the ordinary ones; for p after Holm those of all rows of a cache."""
+    """The runs with the switch changed and the ordinary ones; of p after Holm those of all rows."""
     every = derived_of({**keys, "variant": ""}, results, "switch")
     if not keys["value"]:  # was not run
         return []
     if column == "p_holm":
         changed = [run for run, _ in every]
     else:
-        here = [run for run, study in every if (study.subject, study.value) == (keys["switch"], keys["value"])]
+        here = [
+            run for run, study in every if (study.subject, study.value) == (keys["switch"], keys["value"])
+        ]
         changed = [run for run in here if keys["variant"] in (TOGETHER, run.record.variant)]
     return [*changed, *ordinary_of(changed, results)]
 
