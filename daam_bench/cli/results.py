@@ -70,7 +70,7 @@ def _print_repetition(repetition: "Repetition") -> None:
     typer.echo(f"\nrepeated {repetition.replicas} replicas: {values}: {said}")
     if repetition.table != repetition.records:
         typer.echo(
-            f"the records in their folders give {repetition.records}: the table, or a record, was changed since"
+            f"the records that are there give {repetition.records}: the table, or a record, was changed since"
         )
 
 

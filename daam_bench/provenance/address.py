@@ -5,15 +5,13 @@ one. `results/tables/accuracy_summary.csv:vader:minilm-l6:daam_v1:mean_percent` 
 `accuracy_summary:variant=daam_v1` with `--column mean_percent` may mean the same.
 """
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from daam_bench.analysis.names import TABLES
 from daam_bench.analysis.tables import Table, find_table
+from daam_bench.analysis.tables.base import read_texts
 from daam_bench.errors import RecordError, unknown_name
 
 Row = dict[str, str]
@@ -53,7 +51,7 @@ class Cell:
 
 
 def _word(name: str, value: str) -> str:
-    """Return a cell as a word of an address; numbers and truth values have their column's name before them."""
+    """Return a cell as a word of an address; numbers and truth values follow the name of their column."""
     bare = value not in ("True", "False") and not value.lstrip("-").replace(".", "", 1).isdigit()
     return value if bare else f"{name}={value}"
 
@@ -73,8 +71,8 @@ def find_cell(address: str, options: Mapping[str, str], column: str | None, resu
     """
     name, *words = address.split(":")
     file = _file_of(name, results)
-    frame = read_table(file.read_text(encoding="utf-8"))
-    columns, table = list(frame.columns), find_table(file.stem)
+    every, table = read_texts(file.read_text(encoding="utf-8")), find_table(file.stem)
+    columns = list(every[0]) if every else [*table.keys, table.number]
     if words and words[-1] in columns and column is None:
         column = words.pop()
     column = column or table.number
@@ -84,15 +82,10 @@ def find_cell(address: str, options: Mapping[str, str], column: str | None, resu
     for asked in (*wanted, column):
         if asked not in columns:
             raise unknown_name("column", asked, columns, file)
-    rows = _fitting([dict(row) for row in frame.to_dict("records")], table.keys, wanted, bare)
+    rows = _fitting(every, table.keys, wanted, bare)
     if len(rows) != 1:
-        raise _not_one(rows or frame.to_dict("records"), bool(rows), table, [*words, *_said(options)], file)
+        raise _not_one(rows or every, bool(rows), table, [*words, *_said(options)], file)
     return Cell(file, table, rows[0], column)
-
-
-def read_table(csv: str) -> pd.DataFrame:
-    """Return the cells of a CSV file as text."""
-    return pd.read_csv(io.StringIO(csv), dtype=str, keep_default_na=False)
 
 
 def _file_of(name: str, results: Path) -> Path:
@@ -112,7 +105,7 @@ def _file_of(name: str, results: Path) -> Path:
 
 
 def _fitting(rows: list[Row], keys: tuple[str, ...], wanted: Row, bare: list[str]) -> list[Row]:
-    """Return the rows with the wanted cells whose other keys are the bare words, or have them in their order."""
+    """Return the rows with the wanted cells whose other keys are the bare words, or have them in order."""
     rows = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
     others = [[row[name] for name in keys if row[name] and name not in wanted] for row in rows]
     if exact := [row for row, cells in zip(rows, others, strict=True) if cells == bare]:

@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.progress import Progress
 
 from daam_bench.adapters.presets import KIND
-from daam_bench.analysis.tables import Results, Run
-from daam_bench.analysis.tables.base import as_text
+from daam_bench.analysis.tables import Results
+from daam_bench.analysis.tables.base import texts_of
 from daam_bench.cache.manifest import MANIFEST, read_manifest
 from daam_bench.errors import CacheError, RecordError
 from daam_bench.provenance.address import Cell
@@ -120,7 +120,7 @@ def repeat_cell(trace: Trace, results: Path, output: Path, progress: Progress) -
 
 
 def _completed(folder: Path, target: Path) -> Path:
-    """Return the repetition of a folder; replicas that are not behind the number are those that there were."""
+    """Return the repetition of a folder; replicas that are not behind the number stay as they were."""
     for source in folder.iterdir():
         if source.is_file() and source.name != ".lock" and not (target / source.name).exists():
             write_atomically(target / source.name, source.read_bytes())
@@ -133,11 +133,11 @@ def number_in(results: Results, cell: Cell) -> str:
     Raises:
         RecordError: if the table has no such row.
     """
-    rows = as_text(cell.table.values(results)).to_dict("records")
+    rows = texts_of(cell.table.values(results))
     found = [row for row in rows if all(row.get(name) == value for name, value in cell.keys.items())]
     if len(found) != 1 or cell.column not in found[0]:
         raise RecordError("the records do not give this row", where=cell.address)
-    return str(found[0][cell.column])
+    return found[0][cell.column]
 
 
 def cache_of_record(path: Path) -> Path:

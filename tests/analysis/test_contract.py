@@ -1,4 +1,4 @@
-"""What every table promises: rows that can be named, addresses that resolve, the records behind each number."""
+"""What every table promises: rows with names, addresses that resolve, the records behind each number."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from analysis.whole import PLACE, RUNS, SCORES, STUDIES, epochs, fill, results_i
 from daam_bench.analysis.names import STUDY_TABLES, TABLES
 from daam_bench.analysis.paper.compare import NOT_RUN
 from daam_bench.analysis.tables import find_table, write_study_tables, write_tables
-from daam_bench.analysis.tables.base import as_text
+from daam_bench.analysis.tables.base import texts_of
 from daam_bench.analysis.tables.made_of import read_made_of
 from daam_bench.errors import RecordError
 from daam_bench.provenance.address import find_cell
@@ -33,7 +33,7 @@ def results(root):
 
 def rows_of(name, results):
     """Return the rows of a table as text."""
-    return as_text(find_table(name).values(results)).to_dict("records")
+    return texts_of(find_table(name).values(results))
 
 
 def keys_in(name, row):

@@ -9,7 +9,7 @@ import pandas as pd
 from daam_bench.analysis.aggregate import title_of
 from daam_bench.analysis.marks import MARK
 from daam_bench.analysis.report.links import Cell, Links, runs_anchor
-from daam_bench.analysis.tables.base import Table, as_text
+from daam_bench.analysis.tables.base import Table, texts_of
 from daam_bench.analysis.tables.sheet import Shown
 
 _NAMES = ("Dataset", "Encoder", "Variant")
@@ -51,13 +51,13 @@ class Section:
 
 def table_section(table: Table, frame: pd.DataFrame, links: Links) -> Section:
     """Return a table of results; every number leads to the records that it is computed from."""
-    sheet, keys = table.readable(frame), as_text(frame[[*table.keys]])
+    sheet = table.readable(frame)
+    keys = dict(zip(frame.index, texts_of(frame[[*table.keys]]), strict=True))
 
     def linked(cell: Shown) -> Cell:
         if not cell.column or not _NUMBER.search(cell.text):
             return Cell(cell.text, best=cell.best)
-        row = {str(name): str(value) for name, value in keys.loc[cell.row].items()}
-        return links.cell(cell.text, table.sources(row, cell.column, links.results), cell.best)
+        return links.cell(cell.text, table.sources(keys[cell.row], cell.column, links.results), cell.best)
 
     rows = [[linked(cell) for cell in line] for line in sheet.lines]
     words = [not any(cell.column for cell in cells) for cells in sheet.columns.values()]

@@ -41,7 +41,7 @@ def relative(path: Path, folder: Path) -> str:
 
 
 def runs_anchor(cache: str) -> str:
-    """Return the name of the place on the page where every run of a cache is listed, given `data x encoder`."""
+    """Return the place on the page where every run of a cache is listed, given `dataset x encoder`."""
     return f"runs-{cache.replace(' x ', '-')}"
 
 

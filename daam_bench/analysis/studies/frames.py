@@ -10,7 +10,7 @@ from daam_bench.studies.names import StudyName
 
 
 def run_frame(results: Results) -> pd.DataFrame:
-    """Return one row a trained ordinary replica: `replica_frame` with what its record says of its protocol."""
+    """Return one row a trained ordinary replica: `replica_frame` with `select`, `protocol` and `layers`."""
     return _frame([run for run in results.runs if run.record.kind != "baseline"])
 
 

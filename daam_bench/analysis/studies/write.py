@@ -18,8 +18,9 @@ def write_study_figures(runs: Sequence[Path], studies: Sequence[Path], out: Path
     """
     paths = []
     curve = find_table("layer_ablation_curve").values(Results(runs, studies))
-    for (dataset, encoder, variant, blocks), rows in curve.groupby([*CACHE, "variant", "blocks"], sort=False):
-        what = "blocks of layers" if blocks else "layers"
-        figure = plot_ablation_curve(rows, f"{title_of(str(variant))} on some {what}: {dataset} x {encoder}")
-        paths += save_figure(figure, out / curve_stem(dataset, encoder, variant, blocks))
+    for keys, rows in curve.groupby([*CACHE, "variant", "blocks"], sort=False):
+        dataset, encoder, variant = map(str, keys[:-1])
+        what = "blocks of layers" if keys[-1] else "layers"
+        figure = plot_ablation_curve(rows, f"{title_of(variant)} on some {what}: {dataset} x {encoder}")
+        paths += save_figure(figure, out / curve_stem(dataset, encoder, variant, bool(keys[-1])))
     return paths

@@ -126,7 +126,7 @@ def of_fold(runs: Sequence[Run], keys: Keys) -> list[Run]:
 
 
 def own_runs(keys: Keys, _column: str, results: Results) -> list[Run]:
-    """Return the ordinary runs of a row's dataset, encoder and variant, of its fold and seed if it has any."""
+    """Return the ordinary runs of a row's dataset, encoder, variant and, if it has any, fold and seed."""
     return of_fold(results.of(keys["dataset"], keys["encoder"], keys["variant"]), keys)
 
 
@@ -170,7 +170,12 @@ class Table:
         return f"{self.caption} {NOTE}" if any(MARK in text for text in texts) else self.caption
 
 
-def as_text(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame as its CSV file has it, cell by cell; the index stays."""
-    written = frame.to_csv(index=False)
-    return pd.read_csv(io.StringIO(written), dtype=str, keep_default_na=False).set_index(frame.index)
+def texts_of(frame: pd.DataFrame) -> list[dict[str, str]]:
+    """Return the rows of a frame with their cells as its CSV file has them."""
+    return read_texts(frame.to_csv(index=False))
+
+
+def read_texts(csv: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV file, every cell as the text that it is."""
+    rows = pd.read_csv(io.StringIO(csv), dtype=str, keep_default_na=False).to_dict("records")
+    return [{str(name): str(value) for name, value in row.items()} for row in rows]

@@ -39,7 +39,7 @@ def add_metric(sheet: Sheet, frame: pd.DataFrame) -> None:
         sheet: one line a row of `frame`.
         frame: has the column `metric`.
     """
-    if frame["metric"].nunique() > 1:
+    if len(set(frame["metric"])) > 1:
         sheet.words("Metric", [METRICS.get(name, name) for name in frame["metric"]])
 
 

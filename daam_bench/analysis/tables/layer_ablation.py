@@ -65,10 +65,10 @@ def _sources(keys: Keys, _column: str, results: Results) -> list[Run]:
 
 TABLE = Table(
     title="Layer ablation",
-    caption="Retrained on some layers only: those of highest and of lowest Importance Factor, and random ones. "
-    "Layers are chosen for each fold from its density on training samples, averaged over seeds. Score in "
-    "percent on each fold, mean over seeds, and the layers; +/- is the population standard deviation over "
-    "seeds.",
+    caption="Retrained on some layers only: those of highest and of lowest Importance Factor, and random "
+    "ones. Layers are chosen for each fold from its density on training samples, averaged over seeds. Score "
+    "in percent on each fold, mean over seeds, and the layers; +/- is the population standard deviation "
+    "over seeds.",
     section="studies",
     keys=(*_LINE, "fold"),
     number="mean_percent",

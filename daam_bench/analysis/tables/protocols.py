@@ -83,10 +83,10 @@ def _sources(keys: Keys, column: str, results: Results) -> list[Run]:
 
 TABLE = Table(
     title="Protocols",
-    caption="Every variant under each protocol: score in percent, mean and population standard deviation over "
-    "folds and seeds; in brackets the difference from the ordinary runs in points of percent with its 95 % "
-    "interval (corrected resampled t over folds). The protocol of the ordinary runs is as configured, the "
-    "others are as published.",
+    caption="Every variant under each protocol: score in percent, mean and population standard deviation "
+    "over folds and seeds; in brackets the difference from the ordinary runs in points of percent with its "
+    "95 % interval (corrected resampled t over folds). The protocol of the ordinary runs is as configured, "
+    "the others are as published.",
     section="studies",
     keys=(*_KEYS, "protocol"),
     number="mean_percent",

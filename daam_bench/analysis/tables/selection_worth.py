@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from daam_bench.analysis.aggregate import CACHE
-from daam_bench.analysis.marks import MARK, marked
+from daam_bench.analysis.marks import marked
 from daam_bench.analysis.tables.base import Results, Table
 from daam_bench.analysis.tables.cells import add_metric, counts, differences, names, numbers, score_heading
 from daam_bench.analysis.tables.effects import paired_effect
@@ -92,11 +92,11 @@ def _readable(frame: pd.DataFrame) -> Sheet:
 
 TABLE = Table(
     title="What the choice of the epoch is worth",
-    caption="From the epochs of the same runs: score in percent, mean over folds and seeds, of the epoch that "
-    "is best on the held-out part of the training split (inner), of the last one, and of the best one on the "
-    "validation samples themselves; the differences from inner in points of percent with their 95 % intervals "
-    f"(corrected resampled t over folds). What the best one gains over inner ({MARK}) is how much a choice on "
-    "the samples that score the model flatters. Runs without a held-out part have no inner.",
+    caption="From the epochs of the same runs: score in percent, mean over folds and seeds, of the epoch "
+    "that is best on the held-out part of the training split (inner), of the last one, and of the best one "
+    "on the validation samples themselves; the differences from inner in points of percent with their 95 % "
+    "intervals (corrected resampled t over folds). What the best one gains over inner is how much a choice "
+    "on the samples that score the model flatters. Runs without a held-out part have no inner.",
     section="studies",
     keys=(*CACHE, "variant"),
     number="inner_percent",

@@ -111,7 +111,7 @@ def _readable(frame: pd.DataFrame) -> Sheet:
 
 
 def _sources(keys: Keys, column: str, results: Results) -> list[Run]:
-    """The runs with the switch changed and the ordinary ones; for p after Holm those of all rows of a cache."""
+    """The runs with the switch changed and the ordinary ones; of p after Holm those of all rows."""
     every = derived_of({**keys, "variant": ""}, results, "switch")
     if not keys["value"]:  # was not run
         return []

@@ -30,7 +30,7 @@ def find_table(name: str) -> Table:
 
 
 def tables_of(results: Results) -> list[str]:
-    """Return the names of the tables that results give: all but those of kinds of studies that there are not."""
+    """Return the names of the tables that results give: all but those of studies that there are not."""
     return [*main_tables(), *study_tables({run.study.kind for run in results.derived if run.study})]
 
 
