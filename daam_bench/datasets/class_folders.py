@@ -1,4 +1,4 @@
-"""Images or recordings in class folders, with or without split folders above them, or labelled by their names."""
+"""Images or recordings, labelled by their folder or by their name, with or without split folders above."""
 
 import logging
 import os

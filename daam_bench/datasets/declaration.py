@@ -111,7 +111,7 @@ def use_of_splits(names: list[str], wanted: Mapping[str, str] | None, where: obj
 
 
 def usual_splits(names: Iterable[str]) -> dict[str, str]:
-    """Return `train`, `validation` or `test` by name, for those names that splits usually have in any case."""
+    """Return `train`, `validation` or `test` by name, for names that splits usually have, in any case."""
     return {name: _USUAL_SPLITS[name.lower()] for name in names if name.lower() in _USUAL_SPLITS}
 
 

@@ -41,9 +41,7 @@ def read_hugging_face(config: DatasetConfig) -> pd.DataFrame:
         names = [f"{split}/{row}" for row in range(len(data))]
         part = pd.DataFrame(
             {
-                "sample_id": names
-                if columns.sample_id is None
-                else _texts(data[columns.sample_id]),
+                "sample_id": names if columns.sample_id is None else _texts(data[columns.sample_id]),
                 "label": label_names(data, columns.label),
                 "group": "" if columns.group is None else _texts(data[columns.group]),
                 "split": use if len(uses) > 1 or config.splits else "",
@@ -88,7 +86,7 @@ def load_splits(config: DatasetConfig) -> dict[str, Any]:
 
 
 def label_names(data: Any, column: str) -> list[str]:
-    """Return the label of each row as text; a class index becomes its class's name, -1 (unlabelled) nothing."""
+    """Return the label of each row as text; a class index becomes a name, -1 (unlabelled) nothing."""
     names = getattr(data.features[column], "names", None)
     if names is None:
         return _texts(data[column])

@@ -111,7 +111,7 @@ def _read_text(path: Path, encoding: str) -> pd.DataFrame:
 
 
 def separator_of(path: Path, encoding: str) -> str:
-    """Return the one of `SEPARATORS` that divides the first line into the most columns; a comma if none does."""
+    """Return the one of `SEPARATORS` that makes the most columns of the first line; a comma if none does."""
     counts = {
         mark: len(pd.read_csv(path, sep=mark, nrows=0, encoding=encoding, index_col=False).columns)
         for mark in SEPARATORS

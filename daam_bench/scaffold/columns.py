@@ -91,7 +91,7 @@ def _label(table: pd.DataFrame, left: Sequence[str], names: Sequence[str], where
 def _content(
     table: pd.DataFrame, left: Sequence[str], names: Sequence[str], where: object
 ) -> str | list[str]:
-    """Return a column of files, else a usual one of texts with its heading, else the one of longest values."""
+    """Return a column of files, else a usual one of texts with its heading, else that of longest values."""
     files = [name for name in left if modality_of_column(table[name])]
     if files:
         return _named(files, _FILES) or files[0]

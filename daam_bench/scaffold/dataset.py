@@ -108,7 +108,9 @@ def _training(
     training, protocol = choose_selection(frame, config.folds)
     if training or protocol:
         said = ", ".join(f"{key}: {value}" for key, value in (training | protocol).items())
-        seen.choices["selection"] = f"{said}; classes are too small for the usual tenth that chooses the epoch"
+        seen.choices["selection"] = (
+            f"{said}; classes are too small for the usual tenth that chooses the epoch"
+        )
     samples = int((frame["split"] == "train").sum()) if config.folds.rule == "split_column" else len(frame)
     if below is not None and (epochs := choose_epochs(below.training, samples)):
         training |= {"epochs": epochs}

@@ -32,7 +32,9 @@ def choose_splits(names: Sequence[str], score_on: str | None, where: object) -> 
     if score_on is not None and score_on not in names:
         raise unknown_name("split", score_on, names, where)
     trained = [n for n in names if usual.get(n) == "train" and n != score_on]
-    scored = [n for n in names if usual.get(n) == "test"] or [n for n in names if usual.get(n) == "validation"]
+    scored = [n for n in names if usual.get(n) == "test"] or [
+        n for n in names if usual.get(n) == "validation"
+    ]
     if score_on is not None:
         scored = [score_on]
         trained = trained or [n for n in names if n != score_on]

@@ -79,7 +79,8 @@ def kind_of(path: str, revision: str | None) -> str:
     saved = any((place / name).exists() for name in ("dataset_dict.json", "dataset_info.json"))
     # A table for each split: train.csv, test.csv.
     parts = [file.stem for file in tables_in(place)]
-    return "huggingface" if saved or (len(parts) > 1 and len(usual_splits(parts)) == len(parts)) else "class_folders"
+    apart = len(parts) > 1 and len(usual_splits(parts)) == len(parts)
+    return "huggingface" if saved or apart else "class_folders"
 
 
 def tables_in(folder: Path) -> list[Path]:
@@ -132,7 +133,7 @@ def look_at_table(path: Path, said: Mapping[str, str], columns: Said) -> Seen:
 
 
 def look_at_folder(path: Path, said: Mapping[str, str]) -> Seen:
-    """Return modality and splits of class folders; a folder that holds nothing but a folder is stepped into."""
+    """Return modality and splits of class folders; a folder that holds but a folder is stepped into."""
     every = set().union(*ENDINGS.values())
     files = media_files(path, every)
     modality: Any = said.get("modality") or modality_of_files(files)

@@ -23,7 +23,7 @@ def unreadable(frame: pd.DataFrame, modality: Modality) -> tuple[list[str], floa
             source = row.get("content")
             handle = io.BytesIO(source) if isinstance(source, bytes) else folder / str(row["file"])
             longest = max(longest, _seconds(handle) if modality == "speech" else _look(handle))
-        except (OSError, RuntimeError, SyntaxError, ValueError):  # soundfile's and PIL's words for a broken file
+        except (OSError, RuntimeError, SyntaxError, ValueError):  # of a broken file, in soundfile and PIL
             bad.append(str(row["sample_id"]))
     if len(bad) == len(frame):
         raise DataError(f"none of its files can be decoded as {modality}", where=folder, found=bad[0])

@@ -73,7 +73,8 @@ def inherited(config: Config, base: Path, own: Collection[str]) -> str | None:
     """
     usual = TrainingConfig()
     weight_decay, published = config.protocol.weight_decay, PROTOCOLS[config.protocol.name]["weight_decay"]
-    pairs = {key: (getattr(config.training, key), getattr(usual, key)) for key in TrainingConfig.model_fields if key not in own}
+    keys = [key for key in TrainingConfig.model_fields if key not in own]
+    pairs = {key: (getattr(config.training, key), getattr(usual, key)) for key in keys}
     pairs |= {"weight_decay": (weight_decay, published)}
     changed = [
         f"{key.replace('_', ' ')} {found:g} instead of {expected:g}"
@@ -95,7 +96,7 @@ def as_yaml(overlay: Mapping[str, Any], said: Mapping[str, str], file: Path) -> 
     """
     head = [f"snakemake --configfile {file}", *(f"{key}: {value}" for key, value in said.items())]
     tail = [
-        "Laid over config.yaml, whose training settings and studies hold unless they are set here. Some to set:",
+        "Laid over config.yaml: its training settings and studies hold unless set here, for example:",
         "training: {epochs: 35, decoder_channels: 512}   the paper's size",
         "studies: []                                     no layer ablation",
         "and in the experiment variants: [mha, daam_v1], seeds: [0], for a first look",

@@ -64,7 +64,7 @@ def _labels_that_are_there(settings: Mapping[str, Any]) -> dict[str, str]:
 def _without_rare_classes(
     name: str, settings: dict[str, Any], frame: pd.DataFrame, seen: Seen
 ) -> pd.DataFrame:
-    """Leave out classes that cannot be both trained on and scored on; the dataset's own splits say which can."""
+    """Leave out classes that cannot be both trained and scored on, unless there are splits already."""
     classes, rare = frame.attrs["class_names"], rare_classes(frame)
     if not rare or {"train", "validation"} <= set(frame["split"]):
         return frame

@@ -43,11 +43,13 @@ def write_images(folder, *names):
 
 
 def in_classes(*parents, count=3):
-    return [f"{parent}/{label}/{i}.png" for parent in parents for label in ("cat", "dog") for i in range(count)]
+    return [
+        f"{parent}/{label}/{i}.png" for parent in parents for label in ("cat", "dog") for i in range(count)
+    ]
 
 
 def reviews(count=60, classes=3):
-    texts = [f"text {i}, with \"quotes\"\nand lines é" for i in range(count)]
+    texts = [f'text {i}, with "quotes"\nand lines é' for i in range(count)]
     return pd.DataFrame({"text": texts, "label": [i % classes for i in range(count)]})
 
 

@@ -179,7 +179,11 @@ def test_label_maps_that_cannot_be(wanted, message):
         (["train", "test"], None, {"train": "train", "test": "validation"}),
         (["train", "val"], None, {"train": "train", "val": "validation"}),
         (["Training", "DEV"], None, {"Training": "train", "DEV": "validation"}),
-        (["train", "training", "testing"], None, {"train": "train", "training": "train", "testing": "validation"}),
+        (
+            ["train", "training", "testing"],
+            None,
+            {"train": "train", "training": "train", "testing": "validation"},
+        ),
         (["all"], None, {"all": "train"}),
         (["x", "y", "z"], {"x": "train", "z": "validation"}, {"x": "train", "z": "validation"}),
     ],
