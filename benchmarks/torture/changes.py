@@ -55,6 +55,14 @@ def _new_file(name: str, text: str = "RIFF 3") -> Change:
     return lambda folder: folder.path.joinpath(name).write_text(text, encoding="utf-8") and None
 
 
+def _listed_under_a_late_clock(folder: Folder) -> None:
+    """Change a text and list the samples; the clock was set back by then, and the run ended."""
+    folder.edit("own/texts.csv", lambda text: text.replace("fine", "nice"))
+    folder.run("--until", "list_samples", "check_leakage")
+    for file in folder.path.glob("results/samples/texts*"):
+        os.utime(file, (1e9, 1e9))
+
+
 def real_changes() -> dict[str, tuple[Change, Jobs]]:
     """Return changes of one field each, and exactly what depends on it."""
     found: dict[str, tuple[Change, Jobs]] = {
@@ -66,6 +74,7 @@ def real_changes() -> dict[str, tuple[Change, Jobs]]:
         ),
         "the tokenizer": (_edit("own/bert/tokenizer.json", "{}", '{"a": 1}'), extracted("texts")),
         "a text": (_edit("own/texts.csv", "fine", "nice"), listed("texts")),
+        "a text, listed before the clock was set back": (_listed_under_a_late_clock, extracted("texts")),
         "a label": (_edit("own/texts.csv", "awful,1", "awful,5"), listed("texts")),
         "order of samples": (
             _edit("own/texts.csv", "fine,5,a\nawful,1,b", "awful,1,b\nfine,5,a"),

@@ -153,9 +153,13 @@ class Folder:
         (self.path / "outputs").write_text("\n".join(names) + "\n", encoding="utf-8")
         program.write_text(_STAND_IN, encoding="utf-8")
         program.chmod(0o755)
-        self._snakemake("--cores", "1", "--quiet")
+        self.run()
         if planned := self.planned():
             raise RuntimeError(f"the base is not at rest: {sorted(planned)}")
+
+    def run(self, *options: str) -> None:
+        """Make what is wanted, by commands that only touch."""
+        self._snakemake("--cores", "1", "--quiet", *options)
 
     def _snakemake(self, *options: str) -> str:
         def work() -> None:

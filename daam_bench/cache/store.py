@@ -99,8 +99,8 @@ class EmbeddingStore(ABC):
             CacheError: if there is none, or it is not of this format.
         """
 
-    @classmethod
-    def recover(cls, path: Path) -> None:  # noqa: B027
+    @classmethod  # noqa: B027
+    def recover(cls, path: Path) -> None:
         """Mend what a killed writer left unreadable; a writer's lock must be held. By default nothing."""
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """The state of a replica after an epoch, on disk: tensors as safetensors, the rest as JSON, no pickle.
 
 A checkpoint is two files: the tensors under a name of their epoch, then `<stem>.checkpoint.json`, which names
-them with their sha256. Replacing the second is what makes the first count.
+them with their sha256 and has a checksum of its own. Replacing the second is what makes the first count.
 """
 
 import hashlib
@@ -41,7 +41,9 @@ def save_checkpoint(stem: Path, key: str, replica: Replica) -> None:
         "seconds": [replica.wall_seconds, replica.cpu_seconds, replica.loading_seconds],
         "joules": replica.energy_joules,
     }
-    write_atomically(_facts_of(stem), json.dumps(facts).encode())
+    text = json.dumps(facts)
+    checked = {"checksum": _checksum(text), "facts": text}
+    write_atomically(_facts_of(stem), json.dumps(checked).encode())
     for older in stem.parent.glob(f"{stem.name}.*.checkpoint"):
         if older != tensors:
             older.unlink(missing_ok=True)
@@ -50,8 +52,9 @@ def save_checkpoint(stem: Path, key: str, replica: Replica) -> None:
 def load_checkpoint(stem: Path, key: str, replica: Replica) -> bool:
     """Bring a new replica to where its checkpoint is; return whether there is a whole one of this key."""
     try:
-        facts = json.loads(_facts_of(stem).read_bytes())
-        if facts["key"] != key:
+        checked = json.loads(_facts_of(stem).read_bytes())
+        facts = json.loads(checked["facts"])
+        if _checksum(checked["facts"]) != checked["checksum"] or facts["key"] != key:
             return False
         data = (stem.parent / Path(facts["tensors"]).name).read_bytes()
         if hashlib.sha256(data).hexdigest() != facts["sha256"]:
@@ -77,6 +80,10 @@ def remove_checkpoint(stem: Path) -> None:
     _facts_of(stem).unlink(missing_ok=True)
     for tensors in stem.parent.glob(f"{stem.name}.*.checkpoint"):
         tensors.unlink(missing_ok=True)
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _facts_of(stem: Path) -> Path:

@@ -15,7 +15,7 @@ from torch import Tensor
 from daam_bench.allocator import keep_freed_memory
 from daam_bench.fingerprint import source_fingerprint
 from daam_bench.heads.build import build_model
-from daam_bench.records import RunRecord, read_record, write_finished
+from daam_bench.records import RunRecord, read_record, remove_temporaries, write_finished
 from daam_bench.training.baselines import predict_best_single_layer, predict_majority
 from daam_bench.training.bench import Bench, memory_bytes, open_bench
 from daam_bench.training.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
@@ -68,6 +68,7 @@ def run_job(
     keep_freed_memory()
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
+        remove_temporaries(folder)
         bench = open_bench(cache_path, spec.folds, spec.training.shuffle_bytes)
         places = places_of(spec, bench, only_fold)
         left = unfinished(folder, places, lambda place: _key(spec, bench, place))

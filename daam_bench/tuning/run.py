@@ -15,7 +15,13 @@ from safetensors.torch import save
 from daam_bench.adapters.presets import KIND
 from daam_bench.cache.reader import open_cache
 from daam_bench.fingerprint import source_fingerprint
-from daam_bench.records import RunRecord, read_record, write_atomically, write_finished
+from daam_bench.records import (
+    RunRecord,
+    read_record,
+    remove_temporaries,
+    write_atomically,
+    write_finished,
+)
 from daam_bench.training.bench import Bench, bench_of, best_device, usable_rows
 from daam_bench.training.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from daam_bench.training.cost import SharedCosts, begin_peak_memory
@@ -62,6 +68,7 @@ def run_tuning(
     spec.entry()
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
+        remove_temporaries(folder)
         cache, device = open_cache(cache_path), best_device()
         bench = bench_of(cache, spec.folds, device, RowSource(len(usable_rows(cache)), device))
         places = places_of(spec, bench, only_fold)

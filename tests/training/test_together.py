@@ -298,7 +298,7 @@ def test_a_run_that_was_cut_ends_as_if_it_was_not(tmp_path, kind, variant):
     assert_equal(found, whole)
 
 
-@pytest.mark.parametrize("damage", ["other key", "tensors", "facts", "gone"])
+@pytest.mark.parametrize("damage", ["other key", "tensors", "facts", "a name", "gone"])
 def test_a_checkpoint_that_is_not_whole_is_not_used(tmp_path, damage):
     stem = tmp_path / "fold0_seed0"
     made = replica()
@@ -312,6 +312,9 @@ def test_a_checkpoint_that_is_not_whole_is_not_used(tmp_path, damage):
     elif damage == "facts":
         facts = tmp_path / "fold0_seed0.checkpoint.json"
         facts.write_bytes(facts.read_bytes()[:-20])
+    elif damage == "a name":
+        facts = tmp_path / "fold0_seed0.checkpoint.json"
+        facts.write_bytes(facts.read_bytes().replace(b"best_rank", b"best_rink"))
     elif damage == "gone":
         tensors.unlink()
     assert not load_checkpoint(stem, "other" if damage == "other key" else "key", replica())

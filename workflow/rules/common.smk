@@ -1,4 +1,5 @@
 # The checked plan, and what the rules ask of it. A wrong configuration stops here, before any job.
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -77,6 +78,29 @@ def weights_contents(wildcards):
     """Return the fingerprint of an encoder's weights and settings."""
     encoder = PLAN.encoders[wildcards.encoder]
     return contents_of(encoder.model, encoder.revision, ".safetensors", ".bin", ".json", ".txt", ".model")
+
+
+def listing_spec(wildcards):
+    """Return the job of listing a dataset's samples as JSON."""
+    dataset = PLAN.datasets[wildcards.dataset]
+    return dataset.model_dump_json(exclude={"folds", "accept_leakage", "metric", "loss"})
+
+
+# Clocks jump, and those of two machines differ: a job that an input concerns has in its `params` what that input
+# was made from, so that it runs again although its output seems to be newer.
+def samples_origin(wildcards):
+    """Return the hash of what a list of samples is made from."""
+    return joined_hash(listing_spec(wildcards), samples_contents(wildcards))
+
+
+def cache_origin(wildcards):
+    """Return the hash of what a cache is made from."""
+    return joined_hash(extraction_spec(wildcards), weights_contents(wildcards), samples_origin(wildcards))
+
+
+def joined_hash(*parts):
+    """Return the sha256 of some texts."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def extraction_spec(wildcards):

@@ -21,9 +21,7 @@ rule list_samples:
     benchmark:
         "results/benchmarks/list_samples/{dataset}.tsv"
     params:
-        spec=lambda wildcards: PLAN.datasets[wildcards.dataset].model_dump_json(
-            exclude={"folds", "accept_leakage", "metric", "loss"}
-        ),
+        spec=listing_spec,
         contents=samples_contents,
         source=source_fingerprint("datasets"),
     message:
@@ -71,6 +69,7 @@ rule extract_part:
     params:
         spec=extraction_spec,
         weights=weights_contents,
+        samples=samples_origin,
         source=source_fingerprint("encoders", "cache/extraction.py", "cache/batches.py"),
     message:
         "Extracting the embeddings of {wildcards.dataset} with {wildcards.encoder}, part {wildcards.scatteritem}"
@@ -91,6 +90,7 @@ rule extract_embeddings:
         "results/benchmarks/extract_embeddings/{dataset}/{encoder}.tsv"
     params:
         spec=extraction_spec,
+        origin=cache_origin,
     message:
         "Completing the cache of {wildcards.dataset} with {wildcards.encoder}"
     shell:

@@ -41,6 +41,7 @@ rule train_on_layers:
     threads: 1
     params:
         spec=study_spec,
+        cache=cache_origin,
         pick=lambda wildcards: wildcards.study.removeprefix("layers-"),
         source=source_fingerprint("heads", "training", "cache/reader.py"),
     message:
@@ -65,6 +66,7 @@ rule train_study:
     threads: 1
     params:
         spec=study_spec,
+        cache=cache_origin,
         source=source_fingerprint("heads", "training", "cache/reader.py"),
     message:
         "Training {wildcards.variant} under {wildcards.study} on {wildcards.dataset} x {wildcards.encoder}"
@@ -90,6 +92,7 @@ rule tune_study:
     threads: 16
     params:
         spec=tuning_study_spec,
+        cache=cache_origin,
         source=TUNING_SOURCE,
     message:
         "Tuning {wildcards.encoder} under {wildcards.study} on {wildcards.dataset}: {wildcards.encoder_variant}"

@@ -15,6 +15,7 @@ rule train_variant:
     threads: 1
     params:
         spec=training_spec,
+        cache=cache_origin,
         source=source_fingerprint("heads", "training", "cache/reader.py"),
     message:
         "Training {wildcards.variant} on {wildcards.dataset} x {wildcards.encoder}"

@@ -22,6 +22,7 @@ rule tune_encoder:
     threads: 16
     params:
         spec=tuning_spec,
+        cache=cache_origin,
         source=TUNING_SOURCE,
     message:
         "Tuning {wildcards.encoder} on {wildcards.dataset}: {wildcards.encoder_variant}"
