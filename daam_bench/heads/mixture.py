@@ -168,7 +168,6 @@ def standardised(
     """Return x - mu and var + 1e-8 (unbiased) over each slice's real positions."""
     if real is None:
         centred = slices - slices.mean(-1, keepdim=True)
-        # As a tensor: a number would tie an exported program to this length.
         count = torch.full((), slices.shape[-1], dtype=slices.dtype, device=slices.device)
     else:
         count = real.sum(-1, keepdim=True).clamp_min(1)
