@@ -7,14 +7,14 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 
 import pytest
 import zarr
 from cache.test_extraction import QUIET, extract, measured
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from typer.testing import CliRunner
 
+from daam_bench.cache import repair
 from daam_bench.cache.conversion import convert_cache
 from daam_bench.cache.ledger import Ledger
 from daam_bench.cache.manifest import read_manifest, write_manifest
@@ -197,16 +197,19 @@ def test_a_killed_repair_loses_nothing_that_was_good(cache, original, moment):
     assert files_of(cache) == files_of(original)
 
 
-def test_a_repair_waits_for_a_writer_before_it_moves_anything(cache):
+def test_a_repair_moves_nothing_before_it_holds_the_lock(cache, monkeypatch):
     damage_structure(cache)
-    store = next(p for p in cache.iterdir() if p.suffix in {".zarr", ".h5"})
-    with FileLock(store.with_name(f"{store.name}.1-of-1.lock")):
-        thread = threading.Thread(target=repair_cache, args=(cache, QUIET))
-        thread.start()
-        thread.join(timeout=1)
-        assert thread.is_alive()
-        assert store.exists()
-    thread.join()
+    set_aside, held = repair._set_aside, []
+
+    def watched(store):
+        with pytest.raises(Timeout):
+            FileLock(store.with_name(f"{store.name}.1-of-1.lock")).acquire(timeout=0)
+        held.append(store)
+        return set_aside(store)
+
+    monkeypatch.setattr(repair, "_set_aside", watched)
+    repair_cache(cache, QUIET)
+    assert len(held) == 1
     assert verify_cache(cache).ok
 
 
