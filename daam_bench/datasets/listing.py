@@ -60,6 +60,8 @@ def choose_samples(name: str, config: DatasetConfig) -> pd.DataFrame:
     frame: pd.DataFrame = resolve_name(kind.reader)(config)
     classes = list(kind.classes)
     if not classes:
+        if config.labels is None:
+            _refuse_unlabelled(frame, where)
         classes, labels = label_classes(frame["label"], config.labels, where)
         frame = frame.assign(label=labels.astype("int64"))
         frame = frame[frame["label"] >= 0]
@@ -78,6 +80,18 @@ def choose_samples(name: str, config: DatasetConfig) -> pd.DataFrame:
         "folder": str(folder),
     }
     return frame
+
+
+def _refuse_unlabelled(frame: pd.DataFrame, where: str) -> None:
+    labels = frame["label"]
+    missing = frame.loc[labels.isna() | (labels.astype(str).str.strip() == ""), "sample_id"].astype(str)
+    if len(missing):
+        raise DataError(
+            f"{len(missing)} samples have no label",
+            where=where,
+            found=", ".join(missing.head(5)),
+            remedy="Label them, remove them, or list the labels to keep under labels: others are left out.",
+        )
 
 
 def _content_keys(frame: pd.DataFrame, folder: Path, where: str) -> list[str]:
