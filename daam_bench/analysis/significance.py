@@ -1,9 +1,9 @@
 """Which differences between variants hold: paired tests on identical folds, seeds and samples.
 
 The unit of every test is a fold: seeds of one fold share training and validation samples, so they are no
-independent repetitions, and their mean is taken first. A single fold leaves the seeds as units. Treating
-folds x seeds as independent instead finds a difference in half of all tables without any, when variants
-differ in what they do to each fold (tests/analysis/test_null_tables.py has the simulation).
+independent repetitions, and their mean is taken first. A single fold leaves the seeds as units: they speak of
+that fold alone. Treating folds x seeds as independent instead finds a difference in most tables without any,
+when variants differ in what they do to each fold (benchmarks/significance.py has the simulation).
 """
 
 from functools import cache
@@ -20,6 +20,7 @@ from statsmodels.stats.power import TTestPower
 
 ALPHA = 0.05
 POWER = 0.8
+Values = npt.NDArray[np.float64]
 _ROUNDING = 1e-9  # points of percent; smaller spreads are rounding, not variation
 
 
@@ -40,8 +41,8 @@ def mean_interval(units: npt.ArrayLike, resampling_ratio: float) -> tuple[float,
     """Return the 95 % interval of a mean over units, (nan, nan) if one unit gives none.
 
     Student's t with n - 1 degrees of freedom and the variance of `compare_pairs`. A bootstrap of folds x
-    seeds is no substitute: with 4 folds x 3 seeds, and folds that differ by twice what seeds do, its 95 %
-    intervals held the true mean in 60 % of simulated tables.
+    seeds is no substitute: with 4 folds x 3 seeds its 95 % intervals hold the true mean in little more than
+    half of simulated tables (benchmarks/significance.py).
 
     Args:
         units: one value a fold, seeds averaged, or a seed if there is one fold; [unit].
@@ -51,8 +52,22 @@ def mean_interval(units: npt.ArrayLike, resampling_ratio: float) -> tuple[float,
     if len(values) < 2:
         return float("nan"), float("nan")
     error = values.std(ddof=1) * sqrt(1 / len(values) + resampling_ratio)
-    half = stats.t.ppf(1 - ALPHA / 2, len(values) - 1) * error
-    return float(values.mean() - half), float(values.mean() + half)
+    low, high = student_interval(values.mean(), error, len(values) - 1)
+    return float(low), float(high)
+
+
+def student_interval(mean: npt.ArrayLike, error: npt.ArrayLike, freedom: int) -> tuple[Values, Values]:
+    """Return the ends of Student's 95 % intervals, mean +- t error; an error of 0 gives the mean itself.
+
+    Args:
+        mean: of each interval, any shape.
+        error: standard error, of the same shape.
+        freedom: degrees of freedom.
+    """
+    # scipy has no distribution of scale 0, hence its interval of scale 1.
+    low, high = stats.t.interval(1 - ALPHA, freedom)
+    middle, scale = np.asarray(mean, dtype=np.float64), np.asarray(error, dtype=np.float64)
+    return middle + low * scale, middle + high * scale
 
 
 def unit_values(replicas: pd.DataFrame, column: str = "score_percent") -> pd.Series:
@@ -99,11 +114,11 @@ def compare_pairs(units: pd.DataFrame, resampling_ratio: float) -> pd.DataFrame:
     error = spread * sqrt(1 / count + resampling_ratio)
     p = np.ones(len(pairs))
     p[~constant] = 2 * stats.t.sf(np.abs(mean[~constant] / error[~constant]), count - 1)
-    half = stats.t.ppf(1 - ALPHA / 2, count - 1) * error
+    low, high = student_interval(mean, error, count - 1)
     varied = np.where(constant, np.nan, spread)
     return frame.assign(
-        low=mean - half,
-        high=mean + half,
+        low=low,
+        high=high,
         p=p,
         p_holm=multipletests(p, alpha=ALPHA, method="holm")[1],
         effect=mean / varied,
@@ -146,9 +161,11 @@ def best_group(pairs: pd.DataFrame) -> list[str]:
         pairs: what `compare_pairs` returns.
     """
     order = list(dict.fromkeys([*pairs["first"], *pairs["second"]]))
-    significant = pairs["p_holm"] < ALPHA
+    rank = {variant: place for place, variant in enumerate(order)}
+    first, second = pairs["first"].map(rank).to_numpy(), pairs["second"].map(rank).to_numpy()
+    significant = (pairs["p_holm"] < ALPHA).to_numpy()
     for size in range(1, len(order)):
-        across = pairs["first"].isin(order[:size]) & ~pairs["second"].isin(order[:size])
+        across = (first < size) & (second >= size)
         if significant[across].all():
             return order[:size]
     return []

@@ -1,17 +1,23 @@
 """The paper beside ours: matching, intervals and verdicts."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from analysis.conftest import make_record
 from scipy import stats
 
+from daam_bench.analysis.paper.ablation import Ablated, AblationCell, other_layers, read_ablated
 from daam_bench.analysis.paper.compare import compare_with_paper
 from daam_bench.analysis.paper.ours import accuracy, further_run, spread_interval
 from daam_bench.analysis.paper.printed import printed_cells
 from daam_bench.analysis.paper.settings import SETTINGS, departures
 from daam_bench.config import Protocol
+from daam_bench.config.merge import load_merged
+from daam_bench.plan import make_plan
+from daam_bench.records import write_finished, write_record
+from daam_bench.studies.names import Pick
 
 TRAINING = {"epochs": 35, "decoder_channels": 512, "batch_size": 8, "learning_rate": 1e-4, "loss": "focal"}
 PAPER = Protocol.model_validate("paper").model_dump()
@@ -34,15 +40,15 @@ def iemocap(variant, fold, score, seed=0, **changes):
     return make_record(variant, fold, seed, score, **(facts | changes))
 
 
-def cells(records, **wanted):
-    frame = compare_with_paper(records)
+def cells(records, ablated=(), **wanted):
+    frame = compare_with_paper(records, ablated)
     for column, value in wanted.items():
         frame = frame[frame[column] == value]
     return frame
 
 
-def cell(records, **wanted):
-    (row,) = cells(records, **wanted).to_dict("records")
+def cell(records, ablated=(), **wanted):
+    (row,) = cells(records, ablated, **wanted).to_dict("records")
     return row
 
 
@@ -230,3 +236,118 @@ def test_learned_ranges_are_compared_by_their_ends():
     records = [iemocap("daam_v1", fold, 0.6, parameter_ranges=found) for fold, found in enumerate(ranges)]
     row = cell(records, paper_dataset="iemocap", quantity="mean offset", cell="min")
     assert (row["printed"], row["ours"], row["verdict"]) == (-0.06, -0.07, "inside")
+
+
+ABLATION = {"paper_dataset": "iemocap", "quantity": "ablated accuracy"}
+
+
+def ablated(pick, scores, layers=(9,), seeds=1, **changes):
+    """Return runs on some layers, one score a fold."""
+    return [
+        Ablated(Pick.parse(pick), iemocap("daam_v1", fold, score, seed, layers=list(layers), **changes))
+        for fold, score in enumerate(scores)
+        for seed in range(seeds)
+    ]
+
+
+def test_the_ablation_is_compared_fold_by_fold():
+    runs = ablated("top-1", [0.659, 0.9, 0.3]) + ablated("bottom-1", [0.628], layers=[23])
+    rows = cells(folds("daam_v1", [0.6, 0.7]), runs, **ABLATION).set_index("cell")
+    assert len(rows) == 10
+    assert rows.loc["high IF, layers 9, F1", "ours"] == pytest.approx(65.9)
+    verdicts = [rows.loc[f"high IF, layers 9, F{fold}", "verdict"] for fold in (1, 2, 3)]
+    assert verdicts == ["inside", "above", "below"]
+    assert (rows.loc["low IF, layers 23, F1", "ours"], rows.loc["low IF, layers 23, F1", "verdict"]) == (
+        pytest.approx(62.8),
+        "inside",
+    )
+    assert rows.loc["high IF, layers 9, F4", "reason"] == "this fold was not run"
+    assert set(rows.loc[rows["verdict"] != "not run", "reason"]) == {""}
+
+
+def test_other_layers_than_the_papers_are_named():
+    rows = cells(folds("daam_v1", [0.6, 0.7]), ablated("top-1", [0.659], layers=[7]), **ABLATION)
+    row = rows.set_index("cell").loc["high IF, layers 9, F1"]
+    assert (row["verdict"], row["reason"]) == ("inside", "ours kept 7, the paper 9")
+    assert other_layers("low IF, layers 37-39", [make_record("x", 0, 0, 0.5, layers=[1, 2, 3])]) == (
+        "ours kept 1-3, the paper 37-39"
+    )
+
+
+def test_an_ablation_under_other_settings_is_not_compared():
+    runs = ablated("top-1", [0.659], training=TRAINING | {"epochs": 4})
+    row = cell(folds("daam_v1", [0.6]), runs, cell="high IF, layers 9, F1")
+    assert (row["verdict"], row["reason"]) == ("not comparable", "epochs 4 instead of 35")
+
+
+@pytest.mark.parametrize("pick", ["top-3", "top_block-3", "random-1-1", "bottom-1"])
+def test_another_choice_of_layers_is_not_the_papers(pick):
+    row = cell(folds("daam_v1", [0.6]), ablated(pick, [0.659]), cell="high IF, layers 9, F1")
+    assert (row["verdict"], row["reason"]) == ("not run", "the ablation that keeps one layer was not run")
+
+
+def test_another_variant_or_cache_is_not_the_papers():
+    other = [
+        Ablated(a.pick, a.record.model_copy(update={"variant": "gqdaam"})) for a in ablated("top-1", [0.7])
+    ]
+    elsewhere = ablated("top-1", [0.7], dataset="another")
+    assert (
+        cell(folds("daam_v1", [0.6]), other + elsewhere, cell="high IF, layers 9, F1")["verdict"] == "not run"
+    )
+
+
+def test_a_block_of_one_dataset_is_compared_over_seeds():
+    facts = {
+        "dataset_kind": "ag_news",
+        "encoder_model": "meta-llama/Llama-2-13b-hf",
+        "cache_shape": (127_600, 40, 5120),
+        "training": TRAINING | SETTINGS[1].training,
+    }
+    seeds = [0.948, 0.949, 0.950]
+    records = [iemocap("daam_v1", 0, score, seed, **facts) for seed, score in enumerate(seeds)]
+    runs = [
+        Ablated(Pick("top", 3, block=True), record.model_copy(update={"layers": [19, 20, 21]}))
+        for record in records
+    ]
+    row = cell(records, runs, cell="high IF, layers 19-21")
+    assert (row["runs"], row["verdict"], row["interval"]) == (3, "inside", "one further run")
+    assert (row["low"], row["high"]) == pytest.approx(further_run([94.8, 94.9, 95.0]))
+    assert cell(records, runs, cell="low IF, layers 37-39")["reason"] == (
+        "the ablation that keeps a block of 3 layers was not run"
+    )
+
+
+def test_cells_of_the_ablation_are_read_back():
+    printed = printed_cells()
+    names = printed.loc[printed["quantity"] == "ablated accuracy", "cell"]
+    assert len(names) == 14
+    assert [AblationCell.parse(name).name for name in names] == list(names)
+    with pytest.raises(ValueError, match="no cell"):
+        AblationCell.parse("F1")
+
+
+def test_the_papers_configuration_runs_what_the_paper_ablates():
+    root = Path(__file__).parents[2]
+    config = load_merged(root / "config.yaml", [root / "config/paper.yaml"])
+    jobs = [job for job in make_plan(config).studies if job.pick]
+    printed = printed_cells()
+    wanted = printed[printed["quantity"] == "ablated accuracy"]
+    served = {
+        (row.paper_dataset, job.name)
+        for row in wanted.itertuples()
+        for job in jobs
+        if (job.dataset, job.variant) == (row.paper_dataset, row.paper_variant)
+        and AblationCell.parse(row.cell).is_of(job.pick)
+    }
+    # Every job is the paper's, and every printed choice has its job: two a dataset.
+    assert len(served) == len(jobs) == 6
+
+
+def test_records_of_ablations_are_read_from_their_folders(tmp_path):
+    studies = [tmp_path / study / "daam_v1" for study in ("layers-top_block-3", "protocol-released")]
+    for folder in studies:
+        record = make_record("daam_v1", 0, 0, 0.5, layers=[1, 2, 3])
+        write_record(folder, record)
+        write_finished(folder, [record])
+    (found,) = read_ablated(studies)
+    assert (found.pick, found.record.layers) == (Pick("top", 3, block=True), [1, 2, 3])

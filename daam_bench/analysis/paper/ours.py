@@ -10,7 +10,15 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from daam_bench.analysis.aggregate import replica_frame
-from daam_bench.analysis.significance import ALPHA, mean_interval, resampling_ratio, unit_values
+from daam_bench.analysis.paper.ablation import QUANTITY as ABLATED
+from daam_bench.analysis.paper.ablation import AblationCell
+from daam_bench.analysis.significance import (
+    ALPHA,
+    mean_interval,
+    resampling_ratio,
+    student_interval,
+    unit_values,
+)
 from daam_bench.records import RunRecord
 
 NAN = float("nan")
@@ -36,8 +44,8 @@ def further_run(values: npt.ArrayLike) -> tuple[float, float]:
     runs = np.asarray(values, dtype=np.float64)
     if len(runs) < 2:
         return NAN, NAN
-    half = stats.t.ppf(1 - ALPHA / 2, len(runs) - 1) * runs.std(ddof=1) * sqrt(1 + 1 / len(runs))
-    return float(runs.mean() - half), float(runs.mean() + half)
+    low, high = student_interval(runs.mean(), runs.std(ddof=1) * sqrt(1 + 1 / len(runs)), len(runs) - 1)
+    return float(low), float(high)
 
 
 def spread_interval(values: npt.ArrayLike) -> tuple[float, float]:
@@ -69,6 +77,16 @@ def accuracy(records: Sequence[RunRecord], cell: str, units: str) -> Ours | None
     samples = found[0].validation_samples
     low, high = proportion_confint(round(found[0].score * samples), samples, ALPHA, method="wilson")
     return Ours(values[0], 100 * float(low), 100 * float(high), "validation samples", _runs(found))
+
+
+def ablated_accuracy(records: Sequence[RunRecord], cell: str, _units: str) -> Ours | None:
+    """Return the accuracy in percent on some layers, of the fold that a cell of the ablation is of.
+
+    Where the paper prints one accuracy and does not say of how many runs, it is taken for that of one run:
+    ours then has the wider interval, that of one further run.
+    """
+    fold = AblationCell.parse(cell).fold
+    return accuracy(records, fold or "R1", "folds" if fold else "seeds")
 
 
 def mean_accuracy(records: Sequence[RunRecord], _cell: str, _units: str) -> Ours:
@@ -110,6 +128,7 @@ def _range(parameter: str) -> Callable[[Sequence[RunRecord], str, str], Ours | N
 
 OURS: dict[str, Callable[[Sequence[RunRecord], str, str], Ours | None]] = {
     "accuracy": accuracy,
+    ABLATED: ablated_accuracy,
     "mean accuracy": mean_accuracy,
     "spread": spread,
     "parameters": _count("with_decoder"),

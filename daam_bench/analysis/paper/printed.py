@@ -5,6 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from daam_bench.analysis.paper.ablation import QUANTITY as ABLATED
+from daam_bench.analysis.paper.ablation import AblationCell
+
 # Cached LoRA is another method than the paper's: its rows are to be compared with encoder LoRA.
 LORA_ROWS = ("lora_r4", "lora_r8", "lora_plus_r4", "lora_plus_r8")
 _MECHANISMS = {
@@ -97,7 +100,9 @@ def _ranges() -> list[dict[str, Any]]:
 def _ablations() -> list[dict[str, Any]]:
     found = []
     for r in _read("layer_ablation"):
-        cell = f"{r['importance']} IF, layers {r['layers']}" + ("" if pd.isna(r["run"]) else f", {r['run']}")
-        row = _row(r, paper_variant="daam_v1", quantity="ablated accuracy", cell=cell, unit="%")
+        first, _, last = str(r["layers"]).partition("-")
+        fold = "" if pd.isna(r["run"]) else r["run"]
+        cell = AblationCell(r["importance"], int(first), int(last or first), fold).name
+        row = _row(r, paper_variant="daam_v1", quantity=ABLATED, cell=cell, unit="%")
         found.append(row | {"printed": r["accuracy_percent"]})
     return found
