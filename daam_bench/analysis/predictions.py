@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
@@ -45,11 +46,11 @@ def pooled_correctness(predictions: pd.DataFrame) -> pd.Series:
     """
     keys = ["fold", "sample_id"]
     wide = predictions.pivot_table(index=keys, columns="seed", values="prediction").sort_index(axis=1)
-    votes = wide.mode(axis=1)
-    # `mode` gives several columns where votes are tied.
-    tied = votes.notna().sum(axis=1) > 1
-    decided = votes[0].where(~tied, wide.iloc[:, 0])
-    return decided == predictions.groupby(keys)["label"].first()
+    votes = wide.to_numpy()
+    # scipy's mode is the smallest of the most frequent: a tie has another one from the other end.
+    smallest, largest = (sign * stats.mode(sign * votes, axis=1, nan_policy="omit").mode for sign in (1, -1))
+    decided = np.where(smallest == largest, smallest, votes[:, 0])
+    return predictions.groupby(keys)["label"].first().loc[wide.index] == decided
 
 
 def compare_predictions(correct: dict[str, pd.Series]) -> pd.DataFrame:
