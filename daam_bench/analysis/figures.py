@@ -1,7 +1,7 @@
 """Figures: every function takes labelled values and returns a figure; no statistics in here."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -9,9 +9,18 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from daam_bench.analysis.aggregate import replica_frame, summary_frame, title_of
+from daam_bench.analysis.drawing import (
+    BLUE,
+    GREY,
+    ORANGE,
+    add_title,
+    layer_ticks,
+    round_up,
+    row_labels,
+    score_name,
+)
 from daam_bench.analysis.entropy_figure import plot_entropies
 from daam_bench.analysis.importance import (
     Map,
@@ -23,12 +32,10 @@ from daam_bench.analysis.importance import (
 )
 from daam_bench.analysis.stability import importance_spread
 from daam_bench.analysis.tables.base import Results
-from daam_bench.analysis.tables.cells import score_heading
 from daam_bench.analysis.tables.entropy import entropy_frame
 from daam_bench.records import RunRecord, write_atomically
 
 mpl.use("Agg")
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"
 
 
 def plot_importance(importance: Map, title: str) -> Figure:
@@ -46,7 +53,7 @@ def plot_importance_spread(spread: Map, title: str, most: float) -> Figure:
 
 def _heatmap(values: Map, title: str, most: float, colours: str, label: str) -> Figure:
     layers, features = values.shape
-    figure = Figure(figsize=(8, max(2.6, 1.6 + 0.12 * layers)), layout="constrained")
+    figure = Figure(figsize=(8, max(2.8, 1.6 + 0.12 * layers)), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(
         values,
@@ -58,33 +65,35 @@ def _heatmap(values: Map, title: str, most: float, colours: str, label: str) -> 
         vmax=most,
         interpolation="nearest",
     )
-    axes.set(xlabel="feature (index)", ylabel="layer (1 = first)", title=title)
-    axes.yaxis.set_major_locator(MaxNLocator(min(layers, 12), integer=True, min_n_ticks=1))
+    axes.set(xlabel="feature (index)", ylabel="layer (1 = first)")
+    axes.set_yticks(layer_ticks(layers, most=12))
     figure.colorbar(image, ax=axes, label=label)
+    add_title(figure, title)
     return figure
 
 
-def plot_layer_contribution(contributions: Map, title: str) -> Figure:
+def plot_layer_contribution(contributions: Map, title: str, most: float) -> Figure:
     """Draw each layer's share of the density; `contributions` is [run, layer] in percent.
 
-    Bars are means over runs, whiskers the population standard deviation.
+    Bars are means over runs, whiskers the population standard deviation. The scale is 0 to `most`, which is
+    to be equal for all variants of a cache, so that their pictures can be compared.
     """
     layers = contributions.shape[1]
     figure = Figure(figsize=(max(8.0, 1.5 + 0.22 * layers), 3.4), layout="constrained")
     axes = figure.subplots()
-    numbers = np.arange(1, layers + 1)
     axes.bar(
-        numbers,
+        np.arange(1, layers + 1),
         contributions.mean(axis=0),
         yerr=contributions.std(axis=0),
-        color=_BLUE,
-        ecolor=_GREY,
+        color=BLUE,
+        ecolor=GREY,
         capsize=2,
     )
-    axes.axhline(100 / layers, color=_ORANGE, linewidth=1, linestyle="--", label="equal shares")
-    axes.set(xlabel="layer (1 = first)", ylabel="share of the density (%)", title=title)
-    axes.xaxis.set_major_locator(MaxNLocator(min(layers, 20), integer=True, min_n_ticks=1))
+    axes.axhline(100 / layers, color=ORANGE, linewidth=1, linestyle="--", label="equal shares")
+    axes.set(xlabel="layer (1 = first)", ylabel="share of the density (%)", ylim=(0, most))
+    axes.set_xticks(layer_ticks(layers, most=24))
     figure.legend(loc="outside lower center", frameon=False)
+    add_title(figure, title)
     return figure
 
 
@@ -96,7 +105,8 @@ def plot_accuracy(summary: pd.DataFrame, title: str) -> Figure:
         title: heading.
     """
     trained = summary[summary["kind"] != "baseline"].iloc[::-1]
-    figure = Figure(figsize=(8, 1.6 + 0.34 * len(trained)), layout="constrained")
+    labels, height = row_labels(list(trained["title"]))
+    figure = Figure(figsize=(8, 1.7 + height), layout="constrained")
     axes = figure.subplots()
     means = trained["mean_percent"].to_numpy()
     whiskers = [means - trained["low_percent"].to_numpy(), trained["high_percent"].to_numpy() - means]
@@ -104,18 +114,19 @@ def plot_accuracy(summary: pd.DataFrame, title: str) -> Figure:
     rows = np.arange(len(trained))
     if known.any():
         spans = [np.clip(side[known], 0, None) for side in whiskers]
-        axes.errorbar(means[known], rows[known], xerr=spans, fmt="none", ecolor=_BLUE, capsize=3)
-    axes.plot(means, rows, "o", color=_BLUE)
+        axes.errorbar(means[known], rows[known], xerr=spans, fmt="none", ecolor=BLUE, capsize=3)
+    axes.plot(means, rows, "o", color=BLUE)
     baselines = summary[summary["kind"] == "baseline"]
     for style, (_, row) in zip(("--", ":"), baselines.iterrows(), strict=False):
-        axes.axvline(row["mean_percent"], color=_ORANGE, linestyle=style, label=row["title"])
-    heading = score_heading(summary).lower().replace("f1", "F1")
-    axes.set(xlabel=f"{heading}, mean and 95 % interval over folds", title=title)
-    axes.set_yticks(rows, trained["title"])
+        axes.axvline(row["mean_percent"], color=ORANGE, linestyle=style, label=row["title"])
+    unit = "folds" if (trained["folds"] > 1).any() else "seeds"
+    axes.set(xlabel=f"{score_name(summary)}, mean and 95 % interval over {unit}")
+    axes.set_yticks(rows, labels)
     axes.set_ylim(-0.6, len(trained) - 0.4)
     axes.grid(axis="x", alpha=0.3)
     if len(baselines):
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    add_title(figure, title)
     return figure
 
 
@@ -147,24 +158,39 @@ def _write_densities(results: Results, records: Sequence[RunRecord], out: Path, 
         folder = results.places[runs[0].dataset, runs[0].encoder, variant]
         if has_density(folder, runs[0]):
             densities[variant] = [read_density(folder, run) for run in runs]
+    place = f"{records[0].dataset}_{records[0].encoder}"
+    return [
+        path
+        for (kind, variant), figure in density_figures(densities, heading).items()
+        for path in save_figure(figure, out / f"{kind}_{place}_{variant}")
+    ]
+
+
+def density_figures(densities: Mapping[str, Sequence[Map]], heading: str) -> dict[tuple[str, str], Figure]:
+    """Return the pictures of the density variants of one cache, by kind and variant.
+
+    Each kind has one scale for all variants.
+
+    Args:
+        densities: one map [layer, feature] a run, by variant.
+        heading: dataset and encoder.
+    """
     spreads = {variant: importance_spread(maps) for variant, maps in densities.items()}
-    # One scale for all variants of a cache, in steps of 0.05; a standard deviation of shares is at most 0.5.
-    most = max((np.ceil(20 * spread.max()) / 20 for spread in spreads.values()), default=0.0) or 0.05
-    paths = []
+    shares = {
+        variant: np.stack([layer_contribution(density) for density in maps])
+        for variant, maps in densities.items()
+    }
+    # A standard deviation of importance is at most 0.5; whiskers of shares end at mean + deviation.
+    widest = round_up(max((spread.max() for spread in spreads.values()), default=0.0), 0.05)
+    ends = [(share.mean(axis=0) + share.std(axis=0)).max() for share in shares.values()]
+    highest = round_up(1.02 * max(ends, default=0.0), 5.0)
+    figures = {}
     for variant, maps in densities.items():
-        place = f"{records[0].dataset}_{records[0].encoder}_{variant}"
-        title = f"{title_of(variant)}, {heading}"
-        over = f"{len(maps)} runs" if len(maps) > 1 else "one run"
-        figures = {
-            "importance": plot_importance(importance_factor(mean_density(maps)), f"{title} ({over})"),
-            "importance_spread": plot_importance_spread(spreads[variant], f"{title} ({over})", most),
-            "layer_contribution": plot_layer_contribution(
-                np.stack([layer_contribution(density) for density in maps]), title
-            ),
-        }
-        for kind, figure in figures.items():
-            paths += save_figure(figure, out / f"{kind}_{place}")
-    return paths
+        title = f"{title_of(variant)}, {heading} ({len(maps)} runs)".replace("(1 runs)", "(one run)")
+        figures["importance", variant] = plot_importance(importance_factor(mean_density(maps)), title)
+        figures["importance_spread", variant] = plot_importance_spread(spreads[variant], title, widest)
+        figures["layer_contribution", variant] = plot_layer_contribution(shares[variant], title, highest)
+    return figures
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:

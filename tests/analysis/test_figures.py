@@ -1,20 +1,33 @@
-from itertools import pairwise
+from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from daam_bench.analysis.aggregate import read_all, replica_frame, summary_frame
+from daam_bench.adapters.presets import ENCODER_VARIANTS
+from daam_bench.analysis.aggregate import (
+    BASELINE_TITLES,
+    read_all,
+    replica_frame,
+    summary_frame,
+    title_of,
+)
+from daam_bench.analysis.drawing import layer_ticks
 from daam_bench.analysis.entropy_figure import plot_entropies
 from daam_bench.analysis.figures import (
+    density_figures,
     plot_accuracy,
     plot_importance,
     plot_importance_spread,
     plot_layer_contribution,
     write_figures,
 )
-from daam_bench.analysis.names import figure_names
+from daam_bench.analysis.names import DENSITY_FIGURES, figure_names
+from daam_bench.analysis.studies.figure import plot_ablation_curve, score_limits
 from daam_bench.analysis.tables import Results
 from daam_bench.analysis.tables.entropy import entropy_frame
+from daam_bench.heads.presets import VARIANTS
 
 
 def test_layer_one_is_at_the_bottom_and_the_scale_is_fixed():
@@ -32,18 +45,152 @@ def test_layer_one_is_at_the_bottom_and_the_scale_is_fixed():
 
 def test_contribution_bars_are_means_over_runs():
     shares = np.array([[10.0, 30.0, 60.0], [20.0, 30.0, 50.0]])
-    (axes,) = plot_layer_contribution(shares, "t").axes
+    (axes,) = plot_layer_contribution(shares, "t", 70).axes
     assert [bar.get_height() for bar in axes.patches] == [15, 30, 55]
     assert [round(bar.get_x() + bar.get_width() / 2) for bar in axes.patches] == [1, 2, 3]
     assert axes.get_ylabel() == "share of the density (%)"
 
 
-@pytest.mark.parametrize("layers", [1, 6, 12, 24, 40])
-def test_layer_labels_do_not_overlap(layers):
-    figure = plot_layer_contribution(np.full((2, layers), 100 / layers), "t")
-    figure.draw_without_rendering()
-    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels() if label.get_text()]
-    assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))
+def densities(layers, scale=1.0):
+    rng = np.random.default_rng(layers)
+    return [scale * rng.gamma(2, 1, (layers, 13)) for _ in range(3)]
+
+
+def test_pictures_of_compared_variants_have_one_scale():
+    even = [np.ones((5, 7)), np.ones((5, 7))]
+    uneven = [np.arange(35.0).reshape(5, 7), np.arange(35.0)[::-1].reshape(5, 7)]
+    figures = density_figures({"daam_v1": even, "daam_v2": uneven}, "here")
+    shares, spreads = (
+        [figures[kind, variant].axes[0] for variant in ("daam_v1", "daam_v2")]
+        for kind in ("layer_contribution", "importance_spread")
+    )
+    # The last layer has 217 of 595 in one run and 21 in the other: mean and deviation end at 36.5 %.
+    assert [axes.get_ylim() for axes in shares] == [(0, 40)] * 2
+    assert [axes.images[0].get_clim() for axes in spreads] == [(0, 0.5)] * 2
+
+
+def test_one_run_of_one_layer_has_a_scale():
+    (importance, *_), *_ = [f.axes for f in density_figures({"daam_v1": [np.ones((1, 3))]}, "here").values()]
+    assert importance.images[0].get_clim() == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("layers", "ticks"),
+    [
+        (1, [1]),
+        (6, [1, 2, 3, 4, 5, 6]),
+        (24, [1, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24]),
+        (40, [1, 5, 10, 15, 20, 25, 30, 35, 40]),
+    ],
+)
+def test_the_first_layer_is_always_named(layers, ticks):
+    assert layer_ticks(layers, most=12) == ticks
+
+
+LONG = "a_module_of_my_own_with_a_name_as_long_as_is_allowed_64_mmmmmmmm"
+HEADING = f"{LONG.replace('module', 'dataset')} x {LONG.replace('module', 'encoder')}"
+
+
+def curve(layers):
+    rows = [
+        {"side": side, "layers_kept": kept, "mean_percent": mean, "mean_low_percent": mean - 9}
+        | {"mean_high_percent": mean + 9}
+        for side, mean in (("top", 60.0), ("bottom", 50.0), ("random", 55.0), ("all", 62.0))
+        for kept in (range(1, layers) if side != "all" else [0])
+    ]
+    return pd.DataFrame(rows)
+
+
+def summary(variants):
+    names = dict.fromkeys(variants, "attention") | dict.fromkeys(BASELINE_TITLES, "baseline")
+    rows = [
+        {"title": title_of(name), "kind": kind, "metric": "balanced_accuracy", "folds": 4}
+        | {"mean_percent": 50.0 + row, "low_percent": 40.0 + row, "high_percent": 60.0 + row}
+        for row, (name, kind) in enumerate(names.items())
+    ]
+    return pd.DataFrame(rows)
+
+
+def entropies(variants):
+    values = {f"{what}_{unit}": 0.5 for what in ("mean", "low", "high") for unit in ("share", "nats")}
+    kinds = ("density", "softmax", "gaussian")
+    return pd.DataFrame([{"variant": v, "entropy": k} | values for v in variants for k in kinds])
+
+
+MANY = [LONG, *VARIANTS, *ENCODER_VARIANTS]
+DRAWN = {
+    f"{kind} of {layers} layers": lambda kind=kind, layers=layers: density_figures(
+        {"daam_v1": densities(layers)}, HEADING
+    )[kind, "daam_v1"]
+    for kind in DENSITY_FIGURES
+    for layers in (1, 6, 12, 24, 40)
+}
+DRAWN |= {
+    f"curve of {layers} layers": lambda layers=layers: plot_ablation_curve(curve(layers), HEADING)
+    for layers in (2, 6, 12, 40)
+}
+DRAWN |= {
+    "scores of many": lambda: plot_accuracy(summary(MANY), HEADING),
+    "scores of one": lambda: plot_accuracy(summary(["mha"]), HEADING),
+    "entropies of many": lambda: plot_entropies(entropies(MANY), HEADING),
+    "entropies of one": lambda: plot_entropies(entropies(["mha"]), HEADING),
+    "entropies of none": lambda: plot_entropies(entropies(["mha"]).iloc[:0], HEADING),
+}
+
+
+def texts_of(figure):
+    """Return the box of every text and legend of a drawn figure, in pixels, by what it says."""
+    FigureCanvasAgg(figure).draw()
+    found = {"title": figure._suptitle} | {f"legend {n}": legend for n, legend in enumerate(figure.legends)}
+    for number, axes in enumerate(figure.axes):
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            labels = [label for tick in ticks for label in (tick.label1, tick.label2)]
+            texts = [text for text in [*labels, axis.label] if text.get_visible() and text.get_text()]
+            found |= {f"{axis.axis_name}{number}: {text.get_text()}": text for text in texts}
+    return {name: artist.get_window_extent() for name, artist in found.items()}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("dpi", [100, 150])
+def test_no_text_overlaps_another_or_leaves_the_picture(name, dpi):
+    figure = DRAWN[name]()
+    figure.set_dpi(dpi)
+    boxes = texts_of(figure)
+    assert len(boxes) >= 5
+    canvas = figure.bbox.padded(1)
+    outside = [
+        text for text, box in boxes.items() if not (canvas.contains(*box.min) and canvas.contains(*box.max))
+    ]
+    assert not outside
+    overlapping = [
+        (first, second)
+        for (first, a), (second, b) in combinations(boxes.items(), 2)
+        if min(a.x1, b.x1) - max(a.x0, b.x0) > 0 and min(a.y1, b.y1) - max(a.y0, b.y0) > 0
+    ]
+    assert not overlapping
+
+
+def test_the_metric_and_the_units_are_named():
+    one_fold = summary(["mha"]).assign(folds=1, metric="macro_f1")
+    (axes,) = plot_accuracy(one_fold, "t").axes
+    assert axes.get_xlabel() == "macro F1 (%), mean and 95 % interval over seeds"
+    (axes,) = plot_accuracy(summary(["mha"]), "t").axes
+    assert axes.get_xlabel() == "balanced accuracy (%), mean and 95 % interval over folds"
+    (axes,) = plot_ablation_curve(curve(3), "t").axes
+    assert axes.get_ylabel() == "accuracy (%), mean and 95 % interval"
+    (axes,) = plot_ablation_curve(curve(3).assign(metric="macro_f1"), "t").axes
+    assert axes.get_ylabel() == "macro F1 (%), mean and 95 % interval"
+
+
+def test_curves_can_share_a_scale_that_holds_all_intervals():
+    low, high = score_limits(curve(6))
+    assert (low, high) == (39, 73)
+    (axes,) = plot_ablation_curve(curve(6), "t", (30, 90)).axes
+    assert axes.get_ylim() == (30, 90)
+    one_run = curve(6).assign(mean_low_percent=np.nan, mean_high_percent=np.nan)
+    assert score_limits(one_run) == (49, 63)
 
 
 def test_accuracy_rows_follow_the_presets_from_the_top(folders):
