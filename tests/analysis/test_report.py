@@ -1,7 +1,5 @@
-import html
 import json
 import re
-import shutil
 import subprocess
 import sys
 from urllib.parse import unquote
@@ -92,52 +90,6 @@ def test_costs_are_summed_and_memory_is_the_largest():
     (row,) = cost_frame(records).to_dict("records")
     assert (row["Wall time (s)"], row["Peak memory bytes, largest"]) == ("3.0", "101.0")
     assert "Energy joules" not in row
-
-
-CHROMIUM = shutil.which("chromium")
-
-
-def measure(page, folder, width, dark=False):
-    """Return what a browser says of the page in a frame of some width: width of its content, colour."""
-    frame = html.escape(page, quote=True)
-    script = (
-        "const d = f.contentDocument, r = d.documentElement, t = d.querySelector('.scroll');"
-        "document.title = [r.scrollWidth, t.scrollWidth > t.clientWidth,"
-        " f.contentWindow.getComputedStyle(d.body).backgroundColor].join('|')"
-    )
-    wrapper = folder / f"frame{width}.html"
-    wrapper.write_text(f'<iframe id="f" style="width:{width}px;border:0" srcdoc="{frame}"></iframe>')
-    wrapper.write_text(wrapper.read_text() + f"<script>f.onload = () => {{ {script} }}</script>")
-    scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
-    command = [
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--hide-scrollbars",
-        f"--user-data-dir={folder / 'profile'}",
-    ]
-    found = subprocess.run(
-        [*command, scheme, "--dump-dom", wrapper.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return re.search(r"<title>(.*?)</title>", found.stdout)[1].split("|")
-
-
-def test_a_browser_shows_the_page_wide_and_narrow_light_and_dark(page, tmp_path):
-    if CHROMIUM is None:
-        reason = "not looked at in a browser: there is no chromium on PATH\n"
-        sys.stdout.write(reason)
-        assert "@media (max-width" in page
-        assert "prefers-color-scheme: dark" in page
-        return
-    content, _, colour = measure(page, tmp_path, 1200)
-    assert (int(content), colour) == (1200, "rgb(255, 255, 255)")
-    # A narrow screen scrolls inside of tables, not the page.
-    content, scrolls, colour = measure(page, tmp_path, 360, dark=True)
-    assert (int(content), scrolls, colour) == (360, "true", "rgb(20, 24, 28)")
 
 
 def test_analysis_never_imports_torch():
