@@ -53,11 +53,17 @@ def figure_stems(dataset: str, encoder: str, density_variants: Sequence[str]) ->
         encoder: name in the configuration.
         density_variants: variants that give an importance map.
     """
-    stems = [f"{kind}_{dataset}_{encoder}_{v}" for v in density_variants for kind in DENSITY_FIGURES]
-    return [*(f"{kind}_{dataset}_{encoder}" for kind in CACHE_FIGURES), *stems]
+    return list(figure_kinds(dataset, encoder, density_variants))
 
 
 def figure_names(dataset: str, encoder: str, density_variants: Sequence[str]) -> list[str]:
     """Return the file names of the figures of one cache."""
     stems = figure_stems(dataset, encoder, density_variants)
     return [f"{stem}.{ending}" for stem in stems for ending in ("png", "pdf")]
+
+
+def figure_kinds(dataset: str, encoder: str, density_variants: Sequence[str]) -> dict[str, str]:
+    """Return the kind of each figure of one cache, by its name without ending."""
+    cache = f"{dataset}_{encoder}"
+    kinds = {f"{kind}_{cache}": kind for kind in CACHE_FIGURES}
+    return kinds | {f"{kind}_{cache}_{v}": kind for v in density_variants for kind in DENSITY_FIGURES}

@@ -7,7 +7,8 @@ from snakemake.exceptions import WorkflowError
 
 from daam_bench import specs
 from daam_bench.adapters.presets import ENCODER_VARIANTS
-from daam_bench.analysis.names import figure_names, study_figure_names, study_table_names, table_names
+from daam_bench.analysis.captions import run_counts, study_counts
+from daam_bench.analysis.names import figure_kinds, study_figure_names, study_table_names, table_names
 from daam_bench.assets import ASSETS
 from daam_bench.config import parse_config
 from daam_bench.contents import contents_fingerprint
@@ -148,10 +149,23 @@ def all_manifests():
     return [f"results/embeddings/{dataset}/{encoder}/manifest.json" for dataset, encoder in PLAN.caches]
 
 
-def all_figures():
-    """Return every picture of the plan."""
-    names = []
+def captioned(path, name, category):
+    """Return a file for Snakemake's own report, with one of the captions in workflow/report."""
+    return report(path, caption=f"../report/{name}.rst", category=category)
+
+
+def captioned_tables(paths, category):
+    """Return tables, each with the caption of its name."""
+    return [captioned(path, Path(path).name.partition(".")[0], category) for path in paths]
+
+
+def captioned_figures():
+    """Return every picture of the plan, each with the caption of its kind."""
+    kinds = {}
     for dataset, encoder in PLAN.caches:
         densities = [v for v in PLAN.variants_of(dataset, encoder) if PLAN.variants[v].has_density]
-        names += figure_names(dataset, encoder, densities)
-    return [f"results/figures/{name}" for name in names]
+        kinds |= figure_kinds(dataset, encoder, densities)
+    paths = {
+        f"results/figures/{stem}.{ending}": kind for stem, kind in kinds.items() for ending in ("png", "pdf")
+    }
+    return [captioned(path, kind, "Figures") for path, kind in paths.items()]

@@ -5,16 +5,13 @@ rule write_tables:
     input:
         all_records(),
     output:
-        report(
-            expand("results/tables/{name}", name=table_names()),
-            caption="../report/tables.rst",
-            category="Tables",
-        ),
+        captioned_tables(expand("results/tables/{name}", name=table_names()), "Tables"),
     log:
         "results/logs/write_tables.log",
     benchmark:
         "results/benchmarks/write_tables.tsv"
     params:
+        runs=run_counts(PLAN),
         source=source_fingerprint("analysis", "records.py"),
     message:
         "Writing the tables"
@@ -26,12 +23,13 @@ rule write_figures:
     input:
         all_records(),
     output:
-        report(all_figures(), caption="../report/figures.rst", category="Figures"),
+        captioned_figures(),
     log:
         "results/logs/write_figures.log",
     benchmark:
         "results/benchmarks/write_figures.tsv"
     params:
+        runs=run_counts(PLAN),
         source=source_fingerprint("analysis", "records.py"),
     message:
         "Drawing the figures"

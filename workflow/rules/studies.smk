@@ -103,13 +103,14 @@ rule write_study_tables:
         all_records(),
         all_studies(),
     output:
-        report(study_tables(), caption="../report/studies.rst", category="Studies"),
+        captioned_tables(study_tables(), "Studies"),
     log:
         "results/logs/write_study_tables.log",
     benchmark:
         "results/benchmarks/write_study_tables.tsv"
     params:
         spec=json.dumps({"records": all_records(), "studies": all_studies()}),
+        runs=study_counts(PLAN),
         source=source_fingerprint("analysis", "studies", "records.py"),
     message:
         "Writing the tables of the studies"
@@ -124,13 +125,14 @@ if study_figures():
             all_records(),
             all_studies(),
         output:
-            report(study_figures(), caption="../report/ablation_curves.rst", category="Studies"),
+            [captioned(path, "ablation_curve", "Studies") for path in study_figures()],
         log:
             "results/logs/write_study_figures.log",
         benchmark:
             "results/benchmarks/write_study_figures.tsv"
         params:
             spec=json.dumps({"records": all_records(), "studies": all_studies()}),
+            runs=study_counts(PLAN),
             source=source_fingerprint("analysis", "studies", "records.py"),
         message:
             "Drawing the figures of the studies"

@@ -6,21 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daam_bench.analysis.aggregate import title_of
+from daam_bench.analysis.captions import CURVE, FIGURES
 from daam_bench.analysis.names import CACHE_FIGURES, DENSITY_FIGURES
 from daam_bench.records import RunRecord
-
-_TEXTS = {
-    "accuracy": "Mean score of every variant with its 95 % interval; the lines are the baselines.",
-    "entropy": "Entropy of trained heads: mean over heads and runs; whiskers are the 5 % and 95 % quantiles "
-    "within a head. Left: shares of the largest possible entropy, which can be compared. Right: the paper's "
-    "formula for a Gaussian, which has no maximum.",
-    "importance": "Importance Factor of {}: density averaged over validation samples, folds and seeds, "
-    "scaled to 0..1 over the whole map; layer 1 at the bottom.",
-    "importance_spread": "How much the Importance Factor of {} varies: standard deviation over folds and "
-    "seeds of each run's map; one scale for all variants of the cache.",
-    "layer_contribution": "Share of each layer in the density of {}; whiskers: population standard "
-    "deviation over folds and seeds.",
-}
 
 
 @dataclass(frozen=True)
@@ -38,7 +26,7 @@ def pictures_of(dataset: str, encoder: str, figures: Path, records: Sequence[Run
     wanted = [(kind, f"{kind}_{dataset}_{encoder}", "") for kind in CACHE_FIGURES]
     wanted += [(kind, f"{kind}_{dataset}_{encoder}_{v}", v) for v in variants for kind in DENSITY_FIGURES]
     return [
-        picture_of(file, _TEXTS[kind].format(title_of(variant)), variant)
+        picture_of(file, FIGURES[kind].format(title_of(variant)), variant)
         for kind, stem, variant in wanted
         if (file := figures / f"{stem}.png").exists()
     ]
@@ -53,5 +41,4 @@ def curve_of(file: Path) -> Picture:
     """Return the curve of a layer ablation."""
     kind, _, place = file.stem.partition("_ablation_")
     what = f"Score over the number of layers kept ({kind}s), {place}: "
-    sides = "highest and lowest importance, random and all layers; 95 % interval of the mean over folds."
-    return picture_of(file, what + sides)
+    return picture_of(file, what + CURVE)
