@@ -1,6 +1,5 @@
 """A whole job: the same results wherever values lie, what it reads and costs, and modules of one's own."""
 
-
 import numpy as np
 import pytest
 import torch
