@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 
+from daam_bench.analysis.marks import NOTE
 from daam_bench.analysis.names import TABLES
 from daam_bench.datasets.registry import dataset_kind
 from daam_bench.plan import Plan
@@ -31,10 +32,10 @@ _SIGNS = re.compile(r"([\\*`_|])")
 
 def caption_files() -> dict[str, str]:
     """Return the captions of Snakemake's own report, one file a table and kind of figure, by name."""
-    from daam_bench.analysis.studies.write import CAPTIONS
     from daam_bench.analysis.tables import find_table
 
-    texts = {name: find_table(name).caption for name in TABLES} | CAPTIONS
+    # Whether a table has the mark is known when it is made, these captions before.
+    texts = {name: f"{find_table(name).caption} {NOTE}" for name in TABLES}
     texts |= {kind: text.format("the variant that the file is named after") for kind, text in FIGURES.items()}
     texts["ablation_curve"] = f"Score over the number of layers kept: {CURVE}"
     # Signs that mean something in reStructuredText are meant as they are.

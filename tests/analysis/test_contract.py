@@ -117,16 +117,28 @@ def changed(tmp_path):
     return change
 
 
-@pytest.mark.parametrize("place", [f"{RUNS}/{v}" for v in (*SCORES, "majority", "best_single_layer")] + [
-    f"studies/emotions/wavlm-large/{place}" for place in STUDIES
-])  # fmt: skip
-def test_a_number_that_a_record_changes_names_it(place, root, results, changed):
+@pytest.fixture(scope="module")
+def before(results):
+    """Return the rows of every table by their keys."""
+    return {
+        name: {tuple(keys_in(name, row).values()): row for row in rows_of(name, results)} for name in TABLES
+    }
+
+
+KINDS = ("protocol-released", "switch-optimizer-adamw", "layers-bottom-1", "layers-random-1-2")
+CHANGED = (
+    *(f"{RUNS}/{variant}" for variant in (*SCORES, "best_single_layer")),
+    *(f"studies/emotions/wavlm-large/{place}" for place in STUDIES if place.split("/")[0] in KINDS),
+)
+
+
+@pytest.mark.parametrize("place", CHANGED)
+def test_a_number_that_a_record_changes_names_it(place, root, results, before, changed):
     """Whatever depends on a record has it among its sources."""
     after = changed(place, "fold1_seed0")
     moved = 0
     for name in TABLES:
-        old = {tuple(keys_in(name, row).values()): row for row in rows_of(name, results)}
-        table = find_table(name)
+        old, table = before[name], find_table(name)
         for row in rows_of(name, after):
             keys = keys_in(name, row)
             for column, value in row.items():
@@ -169,6 +181,12 @@ def whole(*folders, places=ALL):
             "ours",
             {"paper_dataset": "iemocap", "variant": "daam_v1", "quantity": "accuracy", "cell": "F2"},
             {(DAAM, 1, 0), (DAAM, 1, 1)},
+        ),
+        (
+            "paper_comparison",
+            "verdict",
+            {"variant": "daam_v1", "cell": "high IF, layers 9, F2"},
+            {(f"{STUDY}/layers-top-1/daam_v1", 1, seed) for seed in (0, 1)},
         ),
         (
             "protocols",

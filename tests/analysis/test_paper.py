@@ -8,7 +8,7 @@ import pytest
 from analysis.conftest import make_record
 from scipy import stats
 
-from daam_bench.analysis.paper.ablation import Ablated, AblationCell, other_layers, read_ablated
+from daam_bench.analysis.paper.ablation import Ablated, AblationCell, other_layers
 from daam_bench.analysis.paper.compare import compare_with_paper
 from daam_bench.analysis.paper.ours import accuracy, further_run, spread_interval
 from daam_bench.analysis.paper.printed import printed_cells
@@ -16,7 +16,6 @@ from daam_bench.analysis.paper.settings import SETTINGS, departures
 from daam_bench.config import Protocol
 from daam_bench.config.merge import load_merged
 from daam_bench.plan import make_plan
-from daam_bench.records import write_finished, write_record
 from daam_bench.studies.names import Pick
 
 TRAINING = {"epochs": 35, "decoder_channels": 512, "batch_size": 8, "learning_rate": 1e-4, "loss": "focal"}
@@ -341,13 +340,3 @@ def test_the_papers_configuration_runs_what_the_paper_ablates():
     }
     # Every job is the paper's, and every printed choice has its job: two a dataset.
     assert len(served) == len(jobs) == 6
-
-
-def test_records_of_ablations_are_read_from_their_folders(tmp_path):
-    studies = [tmp_path / study / "daam_v1" for study in ("layers-top_block-3", "protocol-released")]
-    for folder in studies:
-        record = make_record("daam_v1", 0, 0, 0.5, layers=[1, 2, 3])
-        write_record(folder, record)
-        write_finished(folder, [record])
-    (found,) = read_ablated(studies)
-    assert (found.pick, found.record.layers) == (Pick("top", 3, block=True), [1, 2, 3])

@@ -3,12 +3,10 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
-from daam_bench.analysis.aggregate import read_all
 from daam_bench.records import RunRecord
-from daam_bench.studies.names import Pick, StudyName
+from daam_bench.studies.names import Pick
 
 QUANTITY = "ablated accuracy"
 _SIDES = {"high": "top", "low": "bottom"}
@@ -21,24 +19,6 @@ class Ablated:
 
     pick: Pick
     record: RunRecord
-
-
-def read_ablated(studies: Sequence[Path]) -> list[Ablated]:
-    """Return the runs of layer ablations; those of other studies are left out.
-
-    Args:
-        studies: results/studies/<dataset>/<encoder>/<study>/<variant>.
-
-    Raises:
-        RecordError: if a record is missing or damaged.
-    """
-    found = []
-    for folder in studies:
-        name = StudyName.parse(folder.parent.name)
-        if name.kind == "layers":
-            pick = Pick.parse(name.subject)
-            found += [Ablated(pick, record) for record in read_all([folder])]
-    return found
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def compare_with_paper(records: Sequence[RunRecord], ablated: Sequence[Ablated] 
 
     Args:
         records: of ordinary runs.
-        ablated: of runs on some layers of the same caches (`ablation.read_ablated`).
+        ablated: of runs on some layers of the same caches.
     """
     caches = [list(runs) for _, runs in groupby(sorted(records, key=_place), key=_place)]
     known = [(setting, runs) for runs in caches for setting in SETTINGS if setting.is_of(runs[0])]

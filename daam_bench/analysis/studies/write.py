@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from daam_bench.analysis.aggregate import CACHE, title_of
+from daam_bench.analysis.aggregate import caches_of, title_of
 from daam_bench.analysis.figures import save_figure
 from daam_bench.analysis.names import curve_stem
-from daam_bench.analysis.studies.figure import plot_ablation_curve
+from daam_bench.analysis.studies.figure import plot_ablation_curve, score_limits
 from daam_bench.analysis.tables import Results, find_table
 
 
@@ -18,9 +18,11 @@ def write_study_figures(runs: Sequence[Path], studies: Sequence[Path], out: Path
     """
     paths = []
     curve = find_table("layer_ablation_curve").values(Results(runs, studies))
-    for keys, rows in curve.groupby([*CACHE, "variant", "blocks"], sort=False):
-        dataset, encoder, variant = map(str, keys[:-1])
-        what = "blocks of layers" if keys[-1] else "layers"
-        figure = plot_ablation_curve(rows, f"{title_of(variant)} on some {what}: {dataset} x {encoder}")
-        paths += save_figure(figure, out / curve_stem(dataset, encoder, variant, bool(keys[-1])))
+    for dataset, encoder, cache in caches_of(curve):
+        limits = score_limits(cache)
+        for (name, blocks), rows in cache.groupby(["variant", "blocks"], sort=False):
+            variant, what = str(name), "blocks of layers" if blocks else "layers"
+            title = f"{title_of(variant)} on some {what}: {dataset} x {encoder}"
+            figure = plot_ablation_curve(rows, title, limits)
+            paths += save_figure(figure, out / curve_stem(dataset, encoder, variant, bool(blocks)))
     return paths

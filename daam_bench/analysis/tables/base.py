@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from csv import DictReader
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -177,5 +178,4 @@ def texts_of(frame: pd.DataFrame) -> list[dict[str, str]]:
 
 def read_texts(csv: str) -> list[dict[str, str]]:
     """Return the rows of a CSV file, every cell as the text that it is."""
-    rows = pd.read_csv(io.StringIO(csv), dtype=str, keep_default_na=False).to_dict("records")
-    return [{str(name): str(value) for name, value in row.items()} for row in rows]
+    return [dict(row) for row in DictReader(io.StringIO(csv, newline=""))]

@@ -4,19 +4,28 @@ import pandas as pd
 
 from daam_bench.analysis.aggregate import title_of
 from daam_bench.analysis.marks import marked
+from daam_bench.analysis.paper.ablation import QUANTITY as ABLATED
+from daam_bench.analysis.paper.ablation import Ablated, AblationCell
 from daam_bench.analysis.paper.compare import NOT_RUN, compare_with_paper
 from daam_bench.analysis.paper.ours import OURS
 from daam_bench.analysis.paper.printed import ANY
 from daam_bench.analysis.paper.settings import SETTINGS
+from daam_bench.analysis.studies.frames import derived_of
 from daam_bench.analysis.tables.base import Keys, Results, Run, Table
 from daam_bench.analysis.tables.sheet import Sheet
+from daam_bench.studies.names import Pick
 
 # What is ours in a row; all else is the paper's.
 _OURS = ("variant", "optimistic", "ours", "low", "high", "interval", "runs", "verdict", "reason")
 
 
 def _frame(results: Results) -> pd.DataFrame:
-    return compare_with_paper(results.records)
+    ablated = [
+        Ablated(Pick.parse(run.study.subject), run.record)
+        for run in results.derived
+        if run.study and run.study.kind == "layers"
+    ]
+    return compare_with_paper(results.records, ablated)
 
 
 def _readable(frame: pd.DataFrame) -> Sheet:
@@ -68,16 +77,24 @@ def _ours(row: pd.Series) -> str:
 
 def _sources(keys: Keys, column: str, results: Results) -> list[Run]:
     """The runs that our side is computed from; none are behind what the paper prints or what was not run."""
-    mine = results.of(keys["dataset"], keys["encoder"], keys["variant"])
-    compute = OURS.get(keys["quantity"])
-    if column not in _OURS or not mine or compute is None:
+    mine = _candidates(keys, results) if column in _OURS and keys["dataset"] else []
+    if not mine:
         return []
     setting = next(
         s for s in SETTINGS if s.is_of(mine[0].record) and keys["paper_dataset"] in (ANY, s.dataset)
     )
-    ours = compute([run.record for run in mine], keys["cell"], setting.units)
+    ours = OURS[keys["quantity"]]([run.record for run in mine], keys["cell"], setting.units)
     wanted = () if ours is None else ours.runs
     return [run for run in mine if (run.record.fold, run.record.seed) in wanted]
+
+
+def _candidates(keys: Keys, results: Results) -> list[Run]:
+    """Return the runs of a row's variant; of the layer ablation those on the layers that it is of."""
+    if keys["quantity"] != ABLATED:
+        return results.of(keys["dataset"], keys["encoder"], keys["variant"])
+    cell = AblationCell.parse(keys["cell"])
+    every = derived_of(keys, results, "layers")
+    return [run for run, study in every if cell.is_of(Pick.parse(study.subject))]
 
 
 TABLE = Table(
