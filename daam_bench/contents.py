@@ -83,7 +83,7 @@ def open_stream(content: bytes) -> "SoundFile":
     """
     from soundfile import SoundFile
 
-    class Stream(SoundFile):
+    class Stream(SoundFile):  # type: ignore[misc]
         def seekable(self) -> bool:
             return False
 

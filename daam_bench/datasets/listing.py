@@ -87,10 +87,10 @@ def _refuse_unlabelled(frame: pd.DataFrame, where: str) -> None:
     missing = frame.loc[labels.isna() | (labels.astype(str).str.strip() == ""), "sample_id"].astype(str)
     if len(missing):
         raise DataError(
-            f"{len(missing)} samples have no label",
+            f"{len(missing)} of {len(frame)} samples have no label",
             where=where,
             found=", ".join(missing.head(5)),
-            remedy="Label them, remove them, or list the labels to keep under labels: others are left out.",
+            remedy="Name the classes to keep under `labels`: what is not listed there is left out.",
         )
 
 

@@ -173,7 +173,7 @@ def test_a_draw_that_cannot_keep_class_shares_is_explained(tmp_path):
 def test_samples_without_a_label_are_named_unless_the_labels_to_keep_are_listed(tmp_path):
     table = pd.DataFrame({"text": list("vwxyz"), "label": ["a", "", "b", " ", "a"]})
     table.to_csv(tmp_path / "t.csv", index=False)
-    with pytest.raises(DataError, match=r"2 samples have no label; found 1, 3\. Label them"):
+    with pytest.raises(DataError, match=r"2 of 5 samples have no label; found 1, 3\. Name the classes"):
         listed(tmp_path / "t.csv", modality="text")
     kept = listed(tmp_path / "t.csv", modality="text", labels={"a": "one", "b": "two"})
     assert kept["label"].tolist() == [0, 1, 0]
