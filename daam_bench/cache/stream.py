@@ -46,31 +46,37 @@ class RowReader:
             CacheError: if a chunk is missing or damaged.
         """
         layout = self.cache.layout
-        batch = np.empty((len(rows), layout.layers, layout.features), dtype=layout.dtype)
-        chunks, places = np.divmod(rows, layout.rows_per_chunk)
-        for position, (index, place) in enumerate(zip(chunks.tolist(), places.tolist(), strict=True)):
-            chunk = self._chunks[index]
-            batch[position] = (self._open(index) if chunk is None else chunk)[place]
-        return batch
+        values = np.empty((len(rows), layout.layers, layout.features), dtype=layout.dtype)
+        self._copy(rows, values)
+        return values
 
     def read_once(self, rows: Rows) -> npt.NDArray[np.floating]:
-        """Return what `read` does; this process keeps the copy, but not the pages that it was made from.
+        """Return what `read` does, for many rows: in memory that goes back to the system when it is freed.
 
-        The system still has them while it has room.
+        Nor does this process keep the pages that they were copied from; the system does while it has room.
 
         Raises:
             CacheError: if a chunk is missing or damaged.
         """
         layout = self.cache.layout
-        values = np.empty((len(rows), layout.layers, layout.features), dtype=layout.dtype)
-        size = max(1, _PIECE_BYTES // max(1, values[:1].nbytes))
+        dtype, shape = np.dtype(layout.dtype), (len(rows), layout.layers, layout.features)
+        # malloc may keep what is freed, cut it up, and then have no room for the next ones.
+        memory = mmap.mmap(-1, max(1, dtype.itemsize * math.prod(shape)))
+        values: npt.NDArray[np.floating] = np.ndarray(shape, dtype, memory)
+        size = max(1, _PIECE_BYTES // (dtype.itemsize * math.prod(shape[1:])))
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
-            values[start : start + size] = self.read(part)
+            self._copy(part, values[start : start + size])
             touched = set((part // layout.rows_per_chunk).tolist()) & self._maps.keys()
             for mapped in {id(self._maps[index]): self._maps[index] for index in touched}.values():
                 mapped.madvise(mmap.MADV_DONTNEED)
         return values
+
+    def _copy(self, rows: Rows, values: npt.NDArray[np.floating]) -> None:
+        chunks, places = np.divmod(rows, self.cache.layout.rows_per_chunk)
+        for position, (index, place) in enumerate(zip(chunks.tolist(), places.tolist(), strict=True)):
+            chunk = self._chunks[index]
+            values[position] = (self._open(index) if chunk is None else chunk)[place]
 
     def verify(self) -> None:
         """Verify and map every chunk now instead of at its first row.

@@ -90,7 +90,8 @@ def try_measures(entry: Variant, attention: nn.Module, layers: int, features: in
     Args:
         entry: of the table; it says whether there is a density.
         attention: the module, on any device.
-        layers, features: of the samples, of which it is given two of zeros.
+        layers: of the samples, of which it is given two of zeros.
+        features: of the samples.
 
     Raises:
         ConfigError: if its `density(x)` or `attention_weights(x)` fails, or gives another shape.
@@ -103,7 +104,7 @@ def try_measures(entry: Variant, attention: nn.Module, layers: int, features: in
         density = _ask(entry, attention, "density", x)
         _require(entry, "density(x)", density, density.shape == x.shape, f"{tuple(x.shape)}")
     if shows_weights(attention):
-        weights = _ask(entry, attention, "attention_weights", x)
+        weights = _ask(entry, cast(nn.Module, attention), "attention_weights", x)
         _require(entry, "attention_weights(x)", weights, weights.ndim == 4, "[any, head, query, key]")
     attention.train(training)
 

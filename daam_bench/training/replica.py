@@ -89,7 +89,7 @@ class Replica:
         # Some modules draw noise: each replica has its own, whoever trains beside it.
         self.noise = torch.get_rng_state()
         self._seed = order_seed
-        self._losses: list[tuple[Tensor, int]] = []
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=labels.device)
         self._batches = WholeBatches(training.batch_size, layers)
 
     def train_on(self, buffer: Buffer, epoch: int) -> None:
@@ -104,8 +104,9 @@ class Replica:
         return self._batches.cut(rows, buffer)
 
     def note_loss(self, loss: Float[Tensor, ""], samples: int) -> None:
-        """Remember the loss of a batch, for the mean of its epoch."""
-        self._losses.append((loss, samples))
+        """Add the loss of a batch to that of its epoch."""
+        # Small tensors that outlive a step would each pin memory between blocks that come and go.
+        self._loss_sum += loss.to(self._loss_sum) * samples
 
     @property
     def trained_epochs(self) -> int:
@@ -117,10 +118,8 @@ class Replica:
         with _Watch(self):
             if (rest := self._batches.rest()) is not None:
                 self._step(*rest)
-            losses = torch.stack([loss for loss, _ in self._losses])
-            samples = torch.tensor([count for _, count in self._losses], device=losses.device)
-            loss = float((losses * samples).sum()) / len(self.split.fitted)
-        self._losses = []
+            loss = float(self._loss_sum) / len(self.split.fitted)
+            self._loss_sum.zero_()
         self.pending = (epoch, float(self.optimizer.param_groups[0]["lr"]), loss)
 
     def end_epoch(self, found: "Evaluation") -> None:

@@ -247,4 +247,4 @@ def _replicas_at_once(spec: TrainingSpec, bench: Bench) -> int:
     """Return how many replicas may be in memory together: as many as fit where values may lie."""
     model = _replica(spec, bench, (bench.folds[0], spec.seeds[0])).model
     size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    return max(1, memory_bytes(bench.device) // (_COPIES * size))
+    return max(1, int(memory_bytes(bench.device) // (_COPIES * size)))

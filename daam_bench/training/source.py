@@ -128,6 +128,8 @@ class StreamingSource:
     ) -> None:
         self._reader, self._usable, self._device = reader, usable, device
         self._sizes, self.waited, self.bytes_read = (row_bytes, buffer_bytes), 0.0, 0
+        # One thread for all passes: each new one would have memory of its own, which malloc keeps.
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="read")
 
     def epoch(self, number: int) -> Iterator[Buffer]:
         """Yield the buffers of an epoch: every row once."""
@@ -139,16 +141,16 @@ class StreamingSource:
         yield from self._read(list(batches_of(rows, max(1, buffer_bytes // row_bytes))))
 
     def _read(self, parts: list[Rows]) -> Iterator[Buffer]:
-        with ThreadPoolExecutor(1, thread_name_prefix="read") as pool:
-            ahead = pool.submit(self._values, parts[0]) if parts else None
-            for number, rows in enumerate(parts):
-                assert ahead is not None  # there is one more part
-                start = perf_counter()
-                values = ahead.result()
-                self.waited += perf_counter() - start
-                more = number + 1 < len(parts)
-                ahead = pool.submit(self._values, parts[number + 1]) if more else None
-                yield Buffer(number, rows, values, self._device)
+        ahead = self._pool.submit(self._values, parts[0]) if parts else None
+        for number, rows in enumerate(parts):
+            assert ahead is not None  # there is one more part
+            start = perf_counter()
+            values = ahead.result()
+            self.waited += perf_counter() - start
+            more = number + 1 < len(parts)
+            ahead = self._pool.submit(self._values, parts[number + 1]) if more else None
+            yield Buffer(number, rows, values, self._device)
+            del values  # else it would be held while the one after the next is read
 
     def _values(self, rows: Rows) -> Tensor:
         values = self._reader.read_once(self._usable[rows])

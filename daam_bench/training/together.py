@@ -8,7 +8,7 @@ from torch import Tensor
 
 from daam_bench.config import Protocol, TrainingConfig
 from daam_bench.heads.model import AttentionClassifier
-from daam_bench.training.batched import batch_replicas
+from daam_bench.training.batched import BatchedReplicas, batch_replicas
 from daam_bench.training.replica import Evaluation, Outcome, Replica, Split
 from daam_bench.training.source import Onlooker, ResidentSource, Source
 
@@ -54,14 +54,7 @@ def train_epochs(
     for epoch in range(first, replicas[0].training.epochs + 1):
         # A job may have been killed while some had saved this epoch and others had not.
         behind = [replica for replica in replicas if replica.trained_epochs < epoch]
-        for buffer in source.epoch(epoch):
-            if batched is not None:
-                batched.train_on(buffer, epoch, behind)
-            else:
-                for replica in behind:
-                    replica.train_on(buffer, epoch)
-            for evaluation in waiting:
-                evaluation.see(buffer)
+        _pass(source, epoch, behind, batched, waiting)
         _close(waiting)
         for replica in behind:
             replica.end_training(epoch)
@@ -71,6 +64,24 @@ def train_epochs(
             waiting = []
         after_epoch()
     return waiting
+
+
+def _pass(
+    source: Source,
+    epoch: int,
+    behind: Sequence[Replica],
+    batched: BatchedReplicas | None,
+    waiting: Sequence[Evaluation],
+) -> None:
+    """Train an epoch, and score the one before; no buffer is held when this returns."""
+    for buffer in source.epoch(epoch):
+        if batched is not None:
+            batched.train_on(buffer, epoch, behind)
+        else:
+            for replica in behind:
+                replica.train_on(buffer, epoch)
+        for evaluation in waiting:
+            evaluation.see(buffer)
 
 
 def score_together(
