@@ -1,9 +1,9 @@
 """Which differences between variants hold: paired tests on identical folds, seeds and samples.
 
 The unit of every test is a fold: seeds of one fold share training and validation samples, so they are no
-independent repetitions, and their mean is taken first. A single fold leaves the seeds as units. Treating
-folds x seeds as independent instead finds a difference in half of all tables without any, when variants
-differ in what they do to each fold (benchmarks/significance.py has the simulation).
+independent repetitions, and their mean is taken first. A single fold leaves the seeds as units: they speak of
+that fold alone. Treating folds x seeds as independent instead finds a difference in most tables without any,
+when variants differ in what they do to each fold (benchmarks/significance.py has the simulation).
 """
 
 from functools import cache
@@ -41,8 +41,8 @@ def mean_interval(units: npt.ArrayLike, resampling_ratio: float) -> tuple[float,
     """Return the 95 % interval of a mean over units, (nan, nan) if one unit gives none.
 
     Student's t with n - 1 degrees of freedom and the variance of `compare_pairs`. A bootstrap of folds x
-    seeds is no substitute: with 4 folds x 3 seeds, and folds that differ by twice what seeds do, its 95 %
-    intervals held the true mean in 60 % of simulated tables.
+    seeds is no substitute: with 4 folds x 3 seeds its 95 % intervals hold the true mean in little more than
+    half of simulated tables (benchmarks/significance.py).
 
     Args:
         units: one value a fold, seeds averaged, or a seed if there is one fold; [unit].
