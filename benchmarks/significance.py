@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 from unittest import mock
 
@@ -162,27 +161,25 @@ def simulate(tables: int) -> dict[str, dict[str, float]]:
     return found
 
 
-def table_of(found: dict[str, dict[str, float]], tables: int, seconds: float) -> str:
+def table_of(found: dict[str, dict[str, float]], tables: int) -> str:
     """Return the figures as Markdown, in percent of tables."""
     shown = (100 * pd.DataFrame(found).T).map("{:.1f}".format).replace("nan", "")
     shown.index.name = "folds x seeds"
     said = (
         f"In % of {tables:,} tables each (seed {SEED}). Standard deviations in points: of a fold "
         f'{FOLDS[0].fold:g}, of a variant on a fold {FOLDS[0].own:g}, of a run {FOLDS[0].seed:g}; "of this '
-        'fold" the last alone. Made by '
-        f"`{COMMAND}` in {seconds:.0f} s."
+        f'fold" the last alone. Made by `{COMMAND}`.'
     )
     return f"{shown.reset_index().to_markdown(index=False, disable_numparse=True)}\n\n{said}"
 
 
 def main() -> None:
     """Simulate, print, and write the figures."""
-    start = perf_counter()
     found = simulate(TABLES)
     shares = {f"{name}: {figure}": v for name, figures in found.items() for figure, v in figures.items()}
     write_results("significance", shares, {"tables": TABLES, "seed": SEED}, threads=1)
     for page in sys.argv[1:]:
-        replace_figures(Path(page), COMMAND, table_of(found, TABLES, perf_counter() - start))
+        replace_figures(Path(page), COMMAND, table_of(found, TABLES))
 
 
 if __name__ == "__main__":
