@@ -8,7 +8,7 @@ CONSTRAINTS := $(shell command -v nvidia-smi >/dev/null 2>&1 || echo "-c constra
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check $(CONSTRAINTS) \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help tables readme figures report studies cache test lint benchmark-cache benchmark-train torture fuzz load clusters docs
+.PHONY: help tables readme figures report studies cache test lint benchmark-cache benchmark-train significance torture fuzz load clusters docs
 # Set-up writes into one .venv, and Snakemake holds one lock: never two at a time.
 .NOTPARALLEL:
 
@@ -53,6 +53,9 @@ benchmark-train: .venv/.installed ## speed and memory of training, as ratios
 	@$(BIN)/daam-bench unlock
 	$(BIN)/snakemake assets
 	$(BIN)/python benchmarks/train.py
+
+significance: .venv/.installed ## simulated tables: false marks, power, coverage of intervals
+	$(BIN)/python -m benchmarks.significance docs/results.md
 
 # TORTURE_SCALE=0.01 is a quick run; TORTURE_OPTIONS='--kinds damages_zarr --seed 7' makes one kind again.
 TORTURE_SCALE ?= 1
