@@ -166,7 +166,8 @@ def look_at_hub(config: DatasetConfig, said: Said) -> Seen:
     label = next((name for name, kind in kinds.items() if kind == "ClassLabel"), None)
     said = ({"content": found} if found else {}) | ({"label": label} if label else {}) | dict(said)
     plain = [name for name, kind in kinds.items() if kind not in media]
-    table = pd.DataFrame({n: ["" if v is None else str(v) for v in data[:1000][n]] for n in plain})
+    first = data.select_columns(plain)[:1000]  # others might hold pictures, which are not to be opened
+    table = pd.DataFrame({n: ["" if v is None else str(v) for v in first[n]] for n in plain})
     columns = guess_columns(table if found is None else table.assign(**{found: ""}), said, config.path)
     columns.pop("split", None)
     seen = Seen({"modality": media[kinds[found]] if found else "text", "columns": columns})
