@@ -113,13 +113,14 @@ def parameter_counts(
 
 
 def multi_head(layers: int, features: int, protocol: Protocol, batch_norm: bool = False) -> nn.Module:
-    """Build MHA or MHA+BN."""
-    return LayerSelfAttention(layers, features, attention_axis=protocol.attention_axis, batch_norm=batch_norm)
+    """Build MHA, which takes any number of layers, or MHA+BN."""
+    known = layers if batch_norm else None
+    return LayerSelfAttention(known, features, attention_axis=protocol.attention_axis, batch_norm=batch_norm)
 
 
 def low_rank(layers: int, features: int, protocol: Protocol, rank: int) -> nn.Module:
-    """Build cached LoRA; LoRA+ is the same module."""
-    return LowRankSelfAttention(layers, features, rank, attention_axis=protocol.attention_axis)
+    """Build cached LoRA, which takes any number of layers; LoRA+ is the same module."""
+    return LowRankSelfAttention(None, features, rank, attention_axis=protocol.attention_axis)
 
 
 def softmax_sum(layers: int, features: int, protocol: Protocol) -> nn.Module:
