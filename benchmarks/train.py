@@ -196,7 +196,7 @@ def train_job(path: str, budget: int) -> Callable[[], object]:
 
 
 def measure_memory(folder: Path, samples: int) -> tuple[dict[str, float], dict[str, Any]]:
-    """Train from a float16 cache that just fits its budget, and under that budget from one 4 times as large."""
+    """Train from a float16 cache that just fits its budget, and under it from one 4 times as large."""
     budget = samples * ROW_BYTES
     sizes = {"resident": samples, "streaming": 4 * samples}
     paths = {name: str(synthetic_cache(folder / name, size)) for name, size in sizes.items()}

@@ -83,7 +83,10 @@ def train(kind, *replicas, buffer_bytes=SMALL):
 
 
 def assert_equal(left, right):
-    assert left.epochs == right.epochs
+    """Equal bit for bit, but for an evaluation's loss: how many samples it takes at once decides kernels."""
+    for a, b in zip(left.epochs, right.epochs, strict=True):
+        assert a.validation_loss == pytest.approx(b.validation_loss, rel=1e-6)
+        assert a.model_copy(update={"validation_loss": 0.0}) == b.model_copy(update={"validation_loss": 0.0})
     assert left.selected_epoch == right.selected_epoch
     assert torch.equal(left.predictions, right.predictions)
     for a, b in zip(left.model.state_dict().values(), right.model.state_dict().values(), strict=True):
