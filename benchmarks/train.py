@@ -212,10 +212,10 @@ def measure_memory(folder: Path, samples: int) -> tuple[dict[str, float], dict[s
 def measure_bytes() -> tuple[dict[str, float], dict[str, Any]]:
     """Run a job of 25 seeds for the paper's 35 epochs; as in AG News, one sample in 17 validates.
 
-    Samples are small here, 6 x 512 values: how often they are read does not depend on their size. All that
+    Samples are small here, 6 x 128 values: how often they are read does not depend on their size. All that
     the job reads counts: epochs, the scores of the last one, densities, entropies.
     """
-    shape, epochs, seeds = (2040, 6, 512), 35, 25
+    shape, epochs, seeds = (2040, 6, 128), 35, 25
     size = 2 * shape[0] * shape[1] * shape[2]
     spec = TrainingSpec(
         dataset="synthetic",
@@ -224,7 +224,7 @@ def measure_bytes() -> tuple[dict[str, float], dict[str, Any]]:
         seeds=list(range(seeds)),
         folds=FoldRule(rule="split_column"),
         training=TrainingConfig(
-            batch_size=64, precision="float32", epochs=epochs, decoder_channels=1, shuffle_mebibytes=4
+            batch_size=256, precision="float32", epochs=epochs, decoder_channels=1, shuffle_mebibytes=1
         ),
         protocol=Protocol.model_validate("corrected"),
     )
@@ -241,7 +241,7 @@ def measure_bytes() -> tuple[dict[str, float], dict[str, Any]]:
         patch.object(training_run, "open_bench", opened),
     ):
         splits = splits_of(shape[0])
-        store = write_synthetic_cache(Path(folder), shape, labels, chunk_mebibytes=0.5, splits=splits)
+        store = write_synthetic_cache(Path(folder), shape, labels, chunk_mebibytes=0.25, splits=splits)
         training_run.run_job(spec, store, Path(folder, "runs"), Progress(disable=True))
     source = benches[0].source
     assert isinstance(source, StreamingSource)

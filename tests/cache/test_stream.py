@@ -1,3 +1,4 @@
+import mmap
 import subprocess
 import sys
 import textwrap
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from contracts.test_store_contract import ROWS, SAMPLES, fill, values
 
+from daam_bench.cache import stream
 from daam_bench.cache.reader import open_cache
 from daam_bench.cache.stream import RowReader, shuffled_batches
 from daam_bench.errors import CacheError
@@ -79,3 +81,20 @@ def test_a_damaged_chunk_never_gives_a_value(tmp_path, kind):
         reader.read(np.array([0, 8]))
     with pytest.raises(CacheError, match="chunk"):
         reader.verify()
+
+
+def test_many_rows_are_read_in_pieces_whose_pages_are_let_go(tmp_path, kind, monkeypatch):
+    monkeypatch.setattr(stream, "_PIECE_BYTES", 3 * 5 * 13 * 4)
+    cache, rows = open_cache(fill(tmp_path, kind)), np.arange(SAMPLES)[::-1]
+    reader, released = RowReader(cache), []
+
+    class Map:
+        def madvise(self, advice):
+            released.append(advice)
+
+    reader.verify()
+    reader._maps = dict.fromkeys(reader._maps, Map())
+    assert np.array_equal(reader.read_once(rows), cache.load()[rows])
+    assert set(released) == {mmap.MADV_DONTNEED}
+    assert len(released) >= SAMPLES // 3
+    assert reader.read_once(rows[:0]).shape == (0, 5, 13)
