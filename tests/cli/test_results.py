@@ -144,8 +144,10 @@ def test_what_was_trained_since_is_said(work, call):
     _, out, _ = call("explain", "comparisons:p_holm")
     assert "note:" not in out
     assert "gqa" not in out
-    finished = RUNS / "daam_v2/finished.json"
-    change(finished, keys=["0"])
+    replicas = sorted((RUNS / "daam_v2").glob("fold*.json"))
+    for path in replicas:
+        change(path, key="0")
+    change(RUNS / "daam_v2/finished.json", keys=["0"] * len(replicas))
     _, out, _ = call("explain", ADDRESS)
     assert "trained anew since the table was written: results/runs/vader/minilm-l6/daam_v2" in out
 
