@@ -171,29 +171,37 @@ def own(folder, attributes, methods, has_density):
 
 
 @pytest.mark.parametrize(
-    ("attributes", "methods", "kinds"),
+    ("attributes", "methods"),
     [
-        ("self.heads = nn.ModuleList([nn.Linear(3, 3)])", DENSITY, {"density"}),
-        ("self.heads = 4", DENSITY, {"density"}),
-        ("self.attention_weights = nn.Parameter(torch.zeros(3))", DENSITY, {"density"}),
-        ("self.attention_weights = nn.Linear(11, 11)", "", set()),
-        ("self.density = 0.5", "", set()),
-        ("self.density = nn.Parameter(torch.zeros(3))", "", set()),
-        ("", DENSITY, {"density"}),
+        ("self.heads = nn.ModuleList([nn.Linear(3, 3)])", DENSITY),
+        ("self.heads = 4", DENSITY),
+        ("self.attention_weights = nn.Parameter(torch.zeros(3))", DENSITY),
+        ("self.attention_weights = nn.Linear(11, 11)", ""),
+        ("self.density = 0.5", ""),
+        ("self.density = nn.Parameter(torch.zeros(3))", ""),
     ],
 )
-def test_an_own_module_may_use_our_names_for_its_own_ends(cache, tmp_path, attributes, methods, kinds):
+def test_an_own_module_with_our_names_for_other_things_stops_before_training(
+    cache, tmp_path, monkeypatch, attributes, methods
+):
+    monkeypatch.setattr(run, "train_epochs", None)
     wanted = own(tmp_path, attributes, methods, has_density=bool(methods))
+    with pytest.raises(ConfigError, match="heads|attention_weights|density"):
+        run_job(wanted, cache, tmp_path / "run", Progress(disable=True))
+
+
+def test_an_own_module_with_a_density_is_measured(cache, tmp_path):
+    wanted = own(tmp_path, "", DENSITY, has_density=True)
     records = run_job(wanted, cache, tmp_path / "run", Progress(disable=True))
-    assert [{entry.kind for entry in record.entropies} for record in records] == [kinds] * 4
-    assert len(list((tmp_path / "run").glob("*.density.npz"))) == (4 if methods else 0)
+    assert [{entry.kind for entry in record.entropies} for record in records] == [{"density"}] * 4
+    assert len(list((tmp_path / "run").glob("*.density.npz"))) == 4
 
 
 @pytest.mark.parametrize(
     ("methods", "has_density", "message"),
     [
         ("def attention_weights(self, x):\n        return x.softmax(-1)", False, r"attention_weights\(x\)"),
-        ("def attention_weights(self):\n        return 1", False, r"attention_weights\(x\) fails"),
+        ("def attention_weights(self):\n        return 1", False, "attention_weights"),
         ("def density(self, x):\n        return x.mean(-1)", True, r"density\(x\)"),
     ],
 )
