@@ -38,7 +38,7 @@ def third_party_imports(source: str) -> set[str]:
             modules |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             modules.add(node.module.split(".")[0])
-    outside = modules - set(sys.stdlib_module_names) - {"daam_bench"}
+    outside = modules - set(sys.stdlib_module_names) - {"daam_bench", "benchmarks"}
     return {canonicalize_name(DISTRIBUTION_OF.get(module, module)) for module in outside}
 
 

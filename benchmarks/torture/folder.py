@@ -159,7 +159,7 @@ class Folder:
 
     def run(self, *options: str) -> None:
         """Make what is wanted, by commands that only touch."""
-        self._snakemake("--cores", "1", "--quiet", *options)
+        self._snakemake(*options, "--cores", "1", "--quiet")
 
     def _snakemake(self, *options: str) -> str:
         def work() -> None:

@@ -14,6 +14,9 @@ from daam_bench.cache.store import TEXTS, Block, CacheLayout, EmbeddingStore, re
 from daam_bench.cache.structure import restore_structure, save_structure
 from daam_bench.errors import CacheError
 
+# Objects of files that could not be closed, as on a full disk: HDF5 crashes when they are let go of.
+_UNCLOSED: list[object] = []
+
 
 class Hdf5Store(EmbeddingStore):
     """An HDF5 file; attributes that are lists or mappings are stored as JSON."""
@@ -147,7 +150,7 @@ class Hdf5Store(EmbeddingStore):
         with writing(self.path):
             # HDF5 places new attributes by what its session did before: a fresh one gives equal files.
             places = self.value_places()
-            self.file.close()
+            self.close()
             # New attributes change the file in several places: killed between, it could not be opened again.
             save_structure(self.path, places, _copy_of(self.path))
             self.file = h5py.File(self.path, "r+")
@@ -160,8 +163,12 @@ class Hdf5Store(EmbeddingStore):
 
     def close(self) -> None:
         """Close the file."""
-        with writing(self.path):
-            self.file.close()
+        try:
+            with writing(self.path):
+                self.file.close()
+        except BaseException:
+            _UNCLOSED.append((self.file, self.embeddings))
+            raise
 
     def _read(self, name: str) -> npt.NDArray[Any]:
         with reading(f"{name} is damaged", self.path):

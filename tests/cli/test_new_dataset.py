@@ -149,7 +149,10 @@ def test_texts_that_belong_together_are_joined(here, block, names, words, conten
         ("a review,good\n" + "".join(f"r{i},{('good', 'bad')[i % 2]}\n" for i in range(8)), "line of names"),
         ("text,label\n" + "so, well,1\nno, well,0\n" * 4, "more fields than.*double quotes"),
         ("text,label\na,1\nb,0\nso, well,1\n", "saw 3.*double quotes"),
-        ("file,label\n" + "".join(f"x/{i}.wav,{i % 2}\n" for i in range(8)), "none of its files is there"),
+        (
+            "file,label\n" + "".join(f"x/{i}.wav,{i % 2}\n" for i in range(8)),
+            "none of the samples can be used",
+        ),
     ],
 )
 def test_a_table_that_cannot_be_is_said_in_a_line_with_a_remedy(here, call, text, said):
