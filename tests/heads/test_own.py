@@ -75,7 +75,8 @@ def test_what_would_fail_after_training_fails_before(
 
 
 def test_heads_without_a_density_are_the_module_s_own_business(tmp_path: Path) -> None:
-    build(tmp_path, "self.heads = nn.ModuleList()")
+    module = build(tmp_path, "self.heads = nn.ModuleList()")
+    assert len(module.heads) == 0
 
 
 def test_a_density_that_was_promised_is_there(tmp_path: Path) -> None:
