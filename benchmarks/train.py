@@ -347,20 +347,10 @@ def measure_replicas(device: torch.device, count: int = 25) -> tuple[dict[str, f
 
 
 def measure_workflow() -> tuple[dict[str, float], dict[str, Any]]:
-    """Run the default configuration twice through Snakemake, from nothing but the model and the data."""
-    rounds = [run_workflow() for _ in range(FEW_ROUNDS)]
-    first, again, compute = ([found[part] for found in rounds] for part in range(3))
-    ratios = {
-        "noop_run_over_first_run": median_ratio(again, first),
-        "snakemake_wall_over_compute": median_ratio(first, compute),
-    }
-    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-    facts = {"configuration": config["title"], "cores": os.cpu_count()}
-    return ratios, {"first_seconds": first, "again_seconds": again, "compute_seconds": compute} | facts
+    """Run the default configuration through Snakemake from model and data, then with nothing to do.
 
-
-def run_workflow() -> tuple[float, float, float]:
-    """Return seconds of a first run, of one with nothing to do, and of the first one's computing."""
+    The first run takes minutes and is made once: both ratios are of it.
+    """
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         for name in ("Snakefile", "workflow", "config", "profiles"):
@@ -368,19 +358,28 @@ def run_workflow() -> tuple[float, float, float]:
             shutil.copytree(source, work / name) if source.is_dir() else shutil.copy(source, work / name)
         shutil.copy(ROOT / "config.yaml", work)
         (work / "resources").symlink_to(ROOT / "resources")
-        command = [str(Path(sys.executable).with_name("snakemake")), "tables", "--cores", "all"]
-        seconds = []
-        for _ in range(2):
-            start = perf_counter()
-            subprocess.run(command, cwd=work, check=True, capture_output=True)
-            seconds.append(perf_counter() - start)
+        first, *again = [_run_workflow(work) for _ in range(1 + FEW_ROUNDS)]
         records = [json.loads(file.read_bytes()) for file in work.glob("results/runs/*/*/*/fold*.json")]
         manifests = [
             json.loads(file.read_bytes()) for file in work.glob("results/embeddings/*/*/manifest.json")
         ]
     compute = sum(record["wall_seconds"] for record in records)
     compute += sum(facts["measurements"].get("seconds", 0.0) for facts in manifests)
-    return seconds[0], seconds[1], compute
+    ratios = {
+        "noop_run_over_first_run": statistics.median(again) / first,
+        "snakemake_wall_over_compute": first / compute,
+    }
+    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    facts = {"configuration": config["title"], "cores": os.cpu_count()}
+    return ratios, {"first_seconds": first, "again_seconds": again, "compute_seconds": compute} | facts
+
+
+def _run_workflow(folder: Path) -> float:
+    """Return the seconds of a run of the workflow's tables in a folder."""
+    command = [str(Path(sys.executable).with_name("snakemake")), "tables", "--cores", "all"]
+    start = perf_counter()
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return perf_counter() - start
 
 
 def main() -> None:
@@ -405,7 +404,11 @@ def main() -> None:
         ratios |= found
     else:
         raw["not_run"] = "replicas_25_speedup_over_sequential and replicas_25_over_convolutions need a GPU"
-    raw["rounds"] = {"speed, loading, replicas": ROUNDS, "memory, workflow": FEW_ROUNDS, "bytes": 1}
+    raw["rounds"] = {
+        "speed, loading, replicas": ROUNDS,
+        "memory, a workflow with nothing to do": FEW_ROUNDS,
+        "bytes, first run of the workflow": 1,
+    }
     write_results("train", ratios, raw, torch.get_num_threads())
 
 

@@ -22,7 +22,7 @@ SIZES = {
     "real_changes": 1000,
     "cosmetic_changes": 1000,
     "bad_inputs": 100_000,
-    "write_faults": 700,
+    "write_faults": 1500,
     "writer_races": 100,
 }
 # Every change is made at any scale but where the smallest is asked for.
@@ -90,12 +90,12 @@ def _torturers(folder: Path, given: argparse.Namespace) -> dict[str, Callable[[]
     def changed(kind: str, all_changes: Callable[[], Any]) -> Any:
         return changes.try_changes(folder / kind, all_changes(), *sized(kind))
 
-    def world(kind: str) -> World:
-        return World(folder / kind)
+    def world(name: str, *seeds: int) -> World:
+        return World(folder / name, seeds or (0, 1))
 
     return {
         "kills_training": lambda: kills.kill_training(world("kt"), *sized("kills_training")),
-        "write_faults": lambda: faults.inject(world("wf"), *sized("write_faults")),
+        "write_faults": lambda: faults.inject(world("wf", 0), *sized("write_faults")),
         "kills_extraction": lambda: kills.kill_extraction(world("ke"), *sized("kills_extraction")),
         "damages_zarr": lambda: damages.damage(world("dz"), "zarr", *sized("damages_zarr")),
         "damages_hdf5": lambda: damages.damage(world("dh"), "hdf5", *sized("damages_hdf5")),

@@ -1,83 +1,90 @@
 """Disk full, I/O errors, lost permissions and kills at every single writing call."""
 
+import errno
+import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.torture.children import Ended, run_child
-from benchmarks.torture.kills import VARIANTS
-from benchmarks.torture.shim import ERRORS, How, arm, calls
+from benchmarks.torture.shim import How, arm, calls
 from benchmarks.torture.tally import Budget, Tally
-from benchmarks.torture.world import FORMATS, World, differences, state_of
+from benchmarks.torture.work import Work, extractions, others, repairs, trainings
+from benchmarks.torture.world import World, differences, state_of
 
-Work = Callable[[Path], None]
 _KILLS = (How.KILL_BEFORE, How.KILL_TORN, How.KILL_AFTER)
+# A full or read-only disk stays so; an I/O error, or a lost permission, may be one alone.
+_FAULTS = (
+    (How.FAIL_ON, "ENOSPC", errno.ENOSPC),
+    (How.FAIL_ONCE, "EIO", errno.EIO),
+    (How.FAIL_ONCE, "EACCES", errno.EACCES),
+    (How.FAIL_ON, "EROFS", errno.EROFS),
+    *((how, "kill", 0) for how in _KILLS),
+)
 
 
 def works(world: World) -> dict[str, Work]:
-    """Return the jobs that write, by name."""
-    cache = world.finished_cache("zarr")
-    found: dict[str, Work] = {
-        f"extraction to {kind}": lambda folder, kind=kind: world.extract(folder, kind) for kind in FORMATS
-    }
-    found["training"] = lambda folder: world.train(cache, folder, VARIANTS[0])
-    return found
+    """Return the jobs that write, by name; one variant trains like any other."""
+    trained = trainings(world)
+    kept = {name: trained[name] for name in list(trained)[:: len(trained) - 1]}
+    return extractions(world) | repairs(world) | kept | others(world)
 
 
 def inject(world: World, count: int, seed: int, budget: Budget) -> Tally:
-    """Let writing calls fail: the n-th of every job, for n = 1, 2, ...; `count` trials at most.
+    """Let the n-th writing call of every job fail, for n = 1, 2, ..., each in another way.
 
     Each fault must end in a message of one line and a status other than zero, or change nothing; the next
     run must end as if nothing had been. With fewer trials than calls, calls are skipped evenly.
     """
     tally = Tally()
     jobs = works(world)
-    plans = {name: list(_trials(_calls_of(world, work))) for name, work in jobs.items()}
-    total = sum(map(len, plans.values()))
-    every = max(1, total // max(1, count))
+    numbers = {name: _calls_of(world, work) for name, work in jobs.items()}
+    share = count / sum(numbers.values())
     for name, work in jobs.items():
-        folder = world.fresh("fault")
-        whole = run_child(lambda work=work, folder=folder: work(folder))
+        folder = work.begin(world.folder / "fault")
+        whole = run_child(lambda work=work, folder=folder: work.run(folder))
         if whole.code:
             raise RuntimeError(whole.text)
         expected = state_of(folder)
-        for nth, how, label, error in plans[name][seed % every :: every]:
+        for nth, how, label, error in _trials(numbers[name], share, seed):
             if not budget.left():
                 return tally
-            folder = world.fresh("fault")
+            work.begin(folder)
 
             def faulty(
                 work: Work = work, folder: Path = folder, nth: int = nth, how: How = how, error: int = error
             ) -> None:
                 arm(folder, nth, how, error)
-                work(folder)
+                work.run(folder)
 
             ended = run_child(faulty)
             problem = _wrong_end(ended, how)
-            again = run_child(lambda work=work, folder=folder: work(folder))
+            again = run_child(lambda work=work, folder=folder: work.run(folder))
             problem = problem or again.problem() or differences(state_of(folder), expected)
             tally.note(f"{name}, {label} at writing call {nth} ({how.name})", problem)
     tally.note("read-only folder", _read_only(world))
-    tally.facts = {"writing_calls": {name: len(plan) // 7 for name, plan in plans.items()}, "possible": total}
+    tally.facts = {"writing_calls": numbers, "kinds_of_fault": len(_FAULTS)}
     return tally
 
 
-def _trials(number: int) -> Iterator[tuple[int, How, str, int]]:
-    for nth in range(1, number + 1):
-        for index, (label, error) in enumerate(ERRORS.items()):
-            # A full or read-only disk stays so; an I/O error may be one alone.
-            yield nth, How.FAIL_ONCE if index % 2 else How.FAIL_ON, label, error
-        for how in _KILLS:
-            yield nth, how, "kill", 0
+def _trials(number: int, share: float, seed: int) -> Iterator[tuple[int, How, str, int]]:
+    """Yield faults at so many of some calls, evenly, or at all of them as often as it takes.
+
+    Every round over the calls gives each of them another kind of fault.
+    """
+    wanted = math.ceil(number * share)
+    for trial in range(wanted):
+        nth = 1 + (trial % number if wanted > number else trial * number // wanted)
+        yield nth, *_FAULTS[(seed + trial + trial // number) % len(_FAULTS)]
 
 
 def _calls_of(world: World, work: Work) -> int:
-    folder = world.fresh("fault")
+    folder = work.begin(world.folder / "fault")
 
     def counted() -> None:
         arm(folder, 0, How.COUNT)
-        work(folder)
+        work.run(folder)
         print("calls:", calls())
 
     return int(run_child(counted).text.rpartition("calls: ")[2].split()[0])

@@ -1,20 +1,18 @@
 """SIGKILL at random moments and at random writing calls; runs go on until they are whole."""
 
 import random
-import shutil
+import signal
 import statistics
 from pathlib import Path
 
 from benchmarks.torture.children import Ended, run_child
 from benchmarks.torture.shim import How, arm, calls
 from benchmarks.torture.tally import Budget, Tally
+from benchmarks.torture.work import Work, extractions, repairs, trainings
 from benchmarks.torture.world import (
-    EPOCHS,
-    FORMATS,
-    REPLICAS,
     ROWS_PER_CHUNK,
     SAMPLES,
-    CountingSource,
+    CountingEpochs,
     StandIn,
     World,
     differences,
@@ -22,145 +20,166 @@ from benchmarks.torture.world import (
 )
 from daam_bench.cache.ledger import Ledger
 
-VARIANTS = ("daam_v2", "mha", "mixture")
 _KILLS = (How.KILL_BEFORE, How.KILL_TORN, How.KILL_AFTER)
 # While a chunk is written the next is computed: these two may be lost.
 _LOST_AT_MOST = 2 * ROWS_PER_CHUNK
 
+_OLD = "cache"  # what a repair finds
+
 
 class _Job:
-    """A job that is killed again and again in its folder, and what an undisturbed run of it leaves."""
+    """A job that is killed again and again, and what an undisturbed run of it costs and leaves."""
 
-    def __init__(self, world: World, name: str, work: object) -> None:
-        self.folder, self._work = world.folder / name, work
-        whole = world.fresh(f"{name}-whole")
-        ends = [run_child(lambda: self._run(world.fresh(f"{name}-whole"))) for _ in range(2)]
-        for ended in ends:
-            if ended.code:
-                raise RuntimeError(ended.text)
-        self.expected = state_of(whole)
+    def __init__(self, world: World, name: str, work: Work) -> None:
+        self.name, self.work = name, work
+        self.folder, self.whole = (world.folder / f"{name}{end}".replace(" ", "-") for end in ("", "-whole"))
+        ends = []
+        for _ in range(2):
+            work.begin(self.whole)
+            StandIn.rows.take()
+            CountingEpochs.begun.take()
+            ends.append(run_child(lambda: work.run(self.whole)))
+            if ends[-1].code:
+                raise RuntimeError(ends[-1].text)
+            self.rows, self.epochs = StandIn.rows.take(), CountingEpochs.begun.take()
+        self.expected = state_of(self.whole)
         self.seconds = statistics.median(ended.seconds for ended in ends)
-        counted = run_child(lambda: self._counted(world.fresh(f"{name}-whole")))
+        work.begin(self.whole)
+        counted = run_child(self._count_calls)
         self.calls = int(counted.text.rpartition("calls: ")[2].split()[0])
 
-    def _run(self, folder: Path) -> None:
-        self._work(folder)  # type: ignore[operator]
-
-    def _counted(self, folder: Path) -> None:
-        arm(folder, 0, How.COUNT)
-        self._run(folder)
+    def _count_calls(self) -> None:
+        arm(self.whole, 0, How.COUNT)
+        self.work.run(self.whole)
         print("calls:", calls())
 
     def attempt(self, random_: random.Random) -> tuple[Ended, bool, str]:
         """Start or go on, with a kill at a random moment; return the end, whether it was killed, and how."""
         if random_.random() < 0.5:
             moment = random_.uniform(0, 1.1 * self.seconds)
-            ended = run_child(lambda: self._run(self.folder), kill_after=moment)
+            ended = run_child(self.go_on, kill_after=moment)
             return ended, ended.killed, f"after {moment:.4f} s"
         nth, how = random_.randint(1, self.calls), random_.choice(_KILLS)
 
-        def work() -> None:
+        def armed() -> None:
             arm(self.folder, nth, how)
-            self._run(self.folder)
+            self.go_on()
 
-        ended = run_child(work)
-        return ended, ended.code == -9, f"{how.name} at call {nth}"
+        ended = run_child(armed)
+        return ended, ended.code == -signal.SIGKILL, f"{how.name} at call {nth}"
+
+    def go_on(self) -> None:
+        """Run without a kill."""
+        self.work.run(self.folder)
+
+    def compare(self, ended: Ended) -> str | None:
+        """Return what is wrong after the last run, or None."""
+        return ended.problem() or differences(state_of(self.folder), self.expected)
 
 
 def _torture(job: _Job, random_: random.Random, tally: Tally, label: str, most: int) -> None:
-    """Kill one run until it is whole; every kill of it counts, and fails if the end differs."""
-    shutil.rmtree(job.folder, ignore_errors=True)
-    job.folder.mkdir()
+    """Kill one run until it is whole; every kill of it counts, and the last fails if the end differs."""
+    job.work.begin(job.folder)
     story: list[str] = []
     problem = None
-    CountingSource.epochs.take()
+    StandIn.rows.take()
+    CountingEpochs.begun.take()
+    rows = 0
     for _ in range(200):
         before = _committed(job.folder)
-        StandIn.rows.take()
         ended, killed, how = job.attempt(random_)
+        computed = StandIn.rows.take()
+        rows += computed
         if not killed:
-            problem = ended.problem() or differences(state_of(job.folder), job.expected)
+            problem = job.compare(ended)
             break
         story.append(how)
+        tally.count("landed", f"{job.name}, {_phase(job.folder)}")
         after = _committed(job.folder)
-        lost = StandIn.rows.take() - ROWS_PER_CHUNK * (after - before)
-        if after * ROWS_PER_CHUNK < SAMPLES and lost > _LOST_AT_MOST:
-            problem = f"{lost} rows lost by one kill"
-            break
+        if after < -(-SAMPLES // ROWS_PER_CHUNK) and job.rows and not (job.folder / _OLD).exists():
+            lost = computed - ROWS_PER_CHUNK * (after - before)
+            tally.count("rows_lost", _share_of_chunk(lost))
+            if lost > _LOST_AT_MOST:
+                problem = f"{lost} rows lost by one kill"
+                break
         if len(story) >= most:
-            ended = run_child(lambda: job._run(job.folder))
-            problem = ended.problem() or differences(state_of(job.folder), job.expected)
+            problem = job.compare(run_child(job.go_on))
+            rows += StandIn.rows.take()
             break
     else:
         problem = "not whole after 200 attempts"
-    begun = CountingSource.epochs.take()
-    if problem is None and begun > REPLICAS * EPOCHS + len(story):
-        problem = f"{begun} epochs begun, {REPLICAS * EPOCHS} needed, with {len(story)} kills"
-    for number, how in enumerate(story, 1):
-        last = number == len(story)
-        tally.note(
-            f"{label}, killed {'; '.join(story)}" if last else f"{label} {how}", problem if last else None
-        )
+    epochs = CountingEpochs.begun.take()
+    if problem is None and rows > job.rows + _LOST_AT_MOST * len(story):
+        problem = f"{rows} rows computed, {job.rows} needed, with {len(story)} kills"
+    if problem is None and epochs > job.epochs + len(story):
+        problem = f"{epochs} epochs begun, {job.epochs} needed, with {len(story)} kills"
+    for how in story[:-1]:
+        tally.note(f"{label} {how}", None)
+    if story or problem is not None:
+        tally.note(f"{label}, killed {'; '.join(story)}", problem)
 
 
 def _committed(folder: Path) -> int:
-    ledgers = list(folder.glob("*.ledger.jsonl"))
-    return len(Ledger(ledgers[0]).read()) if ledgers else 0
+    """Return how many chunks the ledgers list."""
+    return sum(len(Ledger(ledger).read()) for ledger in folder.glob("*.ledger.jsonl"))
+
+
+def _phase(folder: Path) -> str:
+    """Return how far a killed run had come, by the files that it leaves."""
+    if (folder / "finished.json").exists() or (folder / "manifest.json").exists():
+        return "after its last file"
+    if (folder / _OLD).exists():
+        return "under way"
+    begun = _committed(folder) or any(folder.glob("fold*_seed*.json"))
+    return "under way" if begun else "before its first chunk or record"
+
+
+def _share_of_chunk(rows: int) -> str:
+    return "none" if rows <= 0 else "at most a chunk" if rows <= ROWS_PER_CHUNK else "at most two chunks"
+
+
+def _kill(works: dict[str, Work], world: World, count: int, seed: int, budget: Budget) -> Tally:
+    """Kill jobs, one after another and round again, until `count` kills have landed."""
+    tally, random_ = Tally(), random.Random(seed)
+    jobs = [_Job(world, name, work) for name, work in works.items()]
+    runs = 0
+    while tally.tried < count and budget.left():
+        job = jobs[runs % len(jobs)]
+        runs += 1
+        _torture(job, random_, tally, f"seed {seed}, run {runs}, {job.name}", count - tally.tried)
+    tally.facts |= {
+        "runs": runs,
+        "seconds_undisturbed": {job.name: round(job.seconds, 3) for job in jobs},
+        "writing_calls": {job.name: job.calls for job in jobs},
+    }
+    return tally
 
 
 def kill_extraction(world: World, count: int, seed: int, budget: Budget) -> Tally:
-    """Kill extractions in both formats until `count` kills have landed."""
-    tally, random_ = Tally(), random.Random(seed)
-    jobs = {
-        kind: _Job(world, f"extract-{kind}", lambda folder, kind=kind: world.extract(folder, kind))
-        for kind in FORMATS
-    }
-    number = 0
-    while tally.tried < count and budget.left():
-        kind = FORMATS[number % len(FORMATS)]
-        number += 1
-        _torture(jobs[kind], random_, tally, f"seed {seed}, run {number}, {kind}", count - tally.tried)
-    tally.facts = {
-        "runs": number,
-        "seconds_undisturbed": {kind: round(job.seconds, 3) for kind, job in jobs.items()},
-        "writing_calls": {kind: job.calls for kind, job in jobs.items()},
-    }
-    return tally
+    """Kill extractions and repairs in both formats."""
+    return _kill(extractions(world) | repairs(world), world, count, seed, budget)
 
 
 def kill_training(world: World, count: int, seed: int, budget: Budget) -> Tally:
-    """Kill training jobs of three variants until `count` kills have landed; tables must agree, too."""
-    tally, random_ = Tally(), random.Random(seed)
-    cache = world.finished_cache("zarr")
-    jobs = {
-        variant: _Job(
-            world, f"train-{variant}", lambda folder, variant=variant: world.train(cache, folder, variant)
-        )
-        for variant in VARIANTS
-    }
-    number = 0
-    while tally.tried < count and budget.left():
-        variant = VARIANTS[number % len(VARIANTS)]
-        number += 1
-        _torture(jobs[variant], random_, tally, f"seed {seed}, run {number}, {variant}", count - tally.tried)
-    problem = _tables_differ(world)
+    """Kill training of three variants, and from a stream; tables must agree, too."""
+    works = trainings(world)
+    tally = _kill(works, world, count, seed, budget)
+    problem = _tables_differ(world, list(works))
     if problem is not None:
         tally.failures.append(f"tables after the last restart: {problem}")
-    tally.facts = {
-        "runs": number,
-        "seconds_undisturbed": {variant: round(job.seconds, 3) for variant, job in jobs.items()},
-    }
     return tally
 
 
-def _tables_differ(world: World) -> str | None:
+def _tables_differ(world: World, jobs: list[str]) -> str | None:
     """Return how tables of killed and of undisturbed runs differ, or None."""
+    # The stream's job is that of another size of what is shuffled: no table mixes the two.
+    folders = [world.folder / job.replace(" ", "-") for job in jobs if "stream" not in job]
+    finished = [folder for folder in folders if (folder / "finished.json").exists()]
+    if not finished:
+        return "no job came to its end"
     made = []
     for ending in ("", "-whole"):
-        finished = [v for v in VARIANTS if (world.folder / f"train-{v}" / "finished.json").exists()]
-        if not finished:
-            return "no job came to its end"
-        records = [world.folder / f"train-{variant}{ending}" for variant in finished]
+        records = [folder.with_name(f"{folder.name}{ending}") for folder in finished]
         output = world.fresh(f"tables{ending}")
 
         def work(records: list[Path] = records, output: Path = output) -> None:

@@ -7,18 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.torture.children import command_line, run_child
-from benchmarks.torture.kills import VARIANTS
 from benchmarks.torture.tally import Budget, Tally
+from benchmarks.torture.work import VARIANTS
 from benchmarks.torture.world import FORMATS, World, differences, state_of
 
-Work = Callable[[Path], None]
+Writer = Callable[[Path], None]
 
 
 def race(world: World, count: int, seed: int, budget: Budget) -> Tally:
     """Let several processes write the same results at once, `count` times."""
     tally, random_ = Tally(), random.Random(seed)
     cache = world.finished_cache("zarr")
-    jobs: dict[str, list[Work]] = {
+    jobs: dict[str, list[Writer]] = {
         **{f"two extractions to {k}": [lambda f, k=k: world.extract(f, k)] * 2 for k in FORMATS},
         "two parts of one cache": [lambda f, n=n: _part(world, f, n) for n in (1, 2)],
         "a part twice": [lambda f, n=n: _part(world, f, n) for n in (1, 1, 2)],
@@ -42,7 +42,7 @@ def race(world: World, count: int, seed: int, budget: Budget) -> Tally:
     return tally
 
 
-def _alone(world: World, name: str, works: list[Work]) -> dict[str, bytes]:
+def _alone(world: World, name: str, works: list[Writer]) -> dict[str, bytes]:
     if "hdf5" in name or "train" not in name:
         return state_of(world.finished_cache("hdf5" if "hdf5" in name else "zarr"))
     folder = world.fresh("alone")
@@ -52,7 +52,7 @@ def _alone(world: World, name: str, works: list[Work]) -> dict[str, bytes]:
     return state_of(folder)
 
 
-def _together(folder: Path, works: list[Work], pauses: list[float]) -> str | None:
+def _together(folder: Path, works: list[Writer], pauses: list[float]) -> str | None:
     """Start all at once, each after its pause; return what went wrong."""
 
     def both() -> None:

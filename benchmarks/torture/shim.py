@@ -1,7 +1,6 @@
 """The preloaded library that counts writing calls and lets the n-th fail."""
 
 import ctypes
-import errno
 import os
 import shutil
 import subprocess
@@ -23,9 +22,6 @@ class How(IntEnum):
     KILL_BEFORE = 3
     KILL_TORN = 4
     KILL_AFTER = 5
-
-
-ERRORS = {name: getattr(errno, name) for name in ("ENOSPC", "EIO", "EACCES", "EROFS")}
 
 
 def restart_under_shim() -> None:

@@ -37,6 +37,11 @@ class Tally:
         if problem is not None:
             self.failures.append(f"{recipe}: {problem}")
 
+    def count(self, fact: str, what: str) -> None:
+        """Raise one figure of a further fact by one."""
+        figures = self.facts.setdefault(fact, {})
+        figures[what] = figures.get(what, 0) + 1
+
     def summary(self, seconds: float) -> dict[str, Any]:
         """Return plain data for the file of results."""
         counts = {"tried": self.tried, "failed": len(self.failures), "seconds": round(seconds, 1)}

@@ -6,28 +6,33 @@ import mmap
 import shutil
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pandas as pd
 import torch
 import torch._dynamo  # the first optimiser would import it in every child
+import zarr
 from torch import Tensor
 
 from benchmarks.torture.children import command_line, run_child
 from daam_bench.cache import extraction, repair
 from daam_bench.cache.extraction import ExtractionSpec
+from daam_bench.cache.reader import open_cache
 from daam_bench.config import CacheConfig, DatasetConfig, EncoderConfig, FoldRule, Protocol, TrainingConfig
 from daam_bench.datasets.listing import list_samples
 from daam_bench.encoders.base import Prepared
 from daam_bench.records import write_atomically
 from daam_bench.training import bench
 from daam_bench.training.run import TrainingSpec
-from daam_bench.training.source import Buffer, ResidentSource
+from daam_bench.training.source import Buffer, ResidentSource, StreamingSource
 
 LAYERS, FEATURES, ROWS_PER_CHUNK = 3, 5, 3
 SAMPLES = 23
-REPLICAS, EPOCHS = 6, 2  # 3 folds, 2 seeds
+EPOCHS = 2
+CACHE_BYTES = (SAMPLES - 1) * LAYERS * FEATURES * 4  # one sample is bad
 FORMATS = ("zarr", "hdf5")
 # What a record or a manifest says of time, memory and machine.
 _OF_CLOCKS = (
@@ -89,15 +94,23 @@ class StandIn:
         return {"processor": "sha512", "pooling": "none", "dtype": "float32"}
 
 
-class CountingSource(ResidentSource):
-    """Counts the epochs that are begun."""
+class CountingEpochs:
+    """Counts the epochs that are begun, of any source."""
 
-    epochs = Count()
+    begun = Count()
 
     def epoch(self, number: int) -> Iterator[Buffer]:
         """Yield the buffers of an epoch."""
-        self.epochs.add(1)
-        yield from super().epoch(number)
+        CountingEpochs.begun.add(1)
+        yield from super().epoch(number)  # type: ignore[misc]
+
+
+class CountingResident(CountingEpochs, ResidentSource):
+    """A cache in memory."""
+
+
+class CountingStream(CountingEpochs, StreamingSource):
+    """A cache that streams."""
 
 
 class World:
@@ -105,12 +118,13 @@ class World:
 
     Args:
         folder: an empty folder of its own.
+        seeds: of every training job.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        StandIn.rows, CountingSource.epochs = Count(), Count()  # of this world's children alone
-        bench.ResidentSource = CountingSource  # type: ignore[misc]
+    def __init__(self, folder: Path, seeds: Sequence[int] = (0, 1)) -> None:
+        self.folder, self.seeds = folder, list(seeds)
+        StandIn.rows, CountingEpochs.begun = Count(), Count()  # of this world's children alone
+        bench.ResidentSource, bench.StreamingSource = CountingResident, CountingStream  # type: ignore[misc]
         extraction.load_encoder = repair.load_encoder = lambda *_: StandIn()
         model = folder / "model"
         model.mkdir(parents=True)
@@ -140,14 +154,15 @@ class World:
             cache=CacheConfig(format=kind, chunk_mebibytes=mebibytes),
         )
 
-    def training_spec(self, variant: str) -> TrainingSpec:
-        """Return the training job of a variant: `REPLICAS` of `EPOCHS` each."""
+    def training_spec(self, variant: str, shuffle_bytes: int = 2**20) -> TrainingSpec:
+        """Return the training job of a variant: on 3 folds, `EPOCHS` each."""
         settings = {"epochs": EPOCHS, "batch_size": 8, "decoder_channels": 3, "precision": "float32"}
+        settings["shuffle_mebibytes"] = shuffle_bytes / 2**20
         return TrainingSpec(
             dataset="tortured",
             encoder="stand-in",
             variant=variant,
-            seeds=[0, 1],
+            seeds=self.seeds,
             folds=FoldRule(),
             training=TrainingConfig(inner_fraction=0.3, **settings),
             protocol=Protocol.model_validate("corrected"),
@@ -161,9 +176,9 @@ class World:
             "step", "finish-cache", self.samples, part, "--manifest", folder / "manifest.json", "--spec", spec
         )
 
-    def train(self, cache: Path, folder: Path, variant: str) -> None:
+    def train(self, cache: Path, folder: Path, variant: str, shuffle_bytes: int = 2**20) -> None:
         """Run a training job by the command line, in this process."""
-        spec = self.training_spec(variant).model_dump_json()
+        spec = self.training_spec(variant, shuffle_bytes).model_dump_json()
         command_line(
             "step", "train-variant", cache / "manifest.json", folder / "finished.json", "--spec", spec
         )
@@ -183,6 +198,17 @@ class World:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         return folder
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Any]:
+    """Open the store of a cache for writing by its format's own library."""
+    path = open_cache(folder).path
+    if path.is_dir():
+        yield zarr.open_group(path, mode="r+")
+        return
+    with h5py.File(path, "r+") as group:
+        yield group
 
 
 def state_of(folder: Path) -> dict[str, bytes]:

@@ -58,6 +58,13 @@ class Ledger:
             entries[entry.chunk] = entry
         return entries
 
+    def is_whole(self) -> bool:
+        """Return whether there is nothing in it but the lines that `read` understands, once each."""
+        lines = [_line(entry) for entry in self.read().values()]
+        if is_remote(self.path):
+            return sorted(self._lines()) == sorted(line.strip() for line in lines)
+        return not self.path.exists() or self.path.read_bytes() == b"".join(lines)
+
     def append(self, entry: LedgerEntry) -> None:
         """Add an entry; it is durable when this returns. Several processes may append."""
         if is_remote(self.path):

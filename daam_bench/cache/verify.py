@@ -48,7 +48,10 @@ def verify_cache(path: Path) -> VerifyReport:
 
 def _problems(cache: EmbeddingCache) -> list[str]:
     problems = []
-    entries = Ledger(ledger_path(cache.path)).read()
+    ledger = Ledger(ledger_path(cache.path))
+    entries = ledger.read()
+    if not ledger.is_whole():
+        problems.append("the ledger has damaged lines")
     missing = sorted(set(range(cache.layout.chunks)) - set(entries))
     if missing:
         problems.append(f"the ledger lacks chunks {missing}")
