@@ -283,6 +283,7 @@ def main() -> None:
         ("memory", measure_memory),
         ("reading", measure_reading),
     ):
+        print(f"{name} ...", flush=True)
         found, raw[name] = measure()
         ratios |= found
     write_results("cache", ratios, raw, torch.get_num_threads())

@@ -256,7 +256,7 @@ def measure_precision(seeds: int = 5) -> tuple[dict[str, float], dict[str, Any]]
     One layer tells the class, faintly. The gap of the mean accuracies is given in units of the standard
     deviation of float32 over seeds.
     """
-    fitted, samples, epochs = 256, 768, 4
+    fitted, samples, epochs = 256, 512, 4
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(samples) % CLASSES
     values = torch.randn(samples, LAYERS, FEATURES, generator=generator)
@@ -385,6 +385,7 @@ def _run_workflow(folder: Path) -> float:
 def main() -> None:
     SCRATCH.mkdir(exist_ok=True)
     torch.set_num_threads(os.cpu_count() or 1)
+    print("speed ...", flush=True)
     ratios, raw = measure_speed()
     samples = 2048
     with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
@@ -397,6 +398,7 @@ def main() -> None:
             "workflow": measure_workflow,
         }
         for name, measure in steps.items():
+            print(f"{name} ...", flush=True)
             found, raw[name] = measure()
             ratios |= found
     if torch.cuda.is_available():

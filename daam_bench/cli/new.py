@@ -54,8 +54,9 @@ def new_dataset(
     ] = None,
     revision: Annotated[str | None, typer.Option(help="commit of a hub id")] = None,
     model: Annotated[
-        str | None, typer.Option(help="encoder: folder or hub id; a small one is fetched")
+        str | None, typer.Option(help="encoder: folder, or hub id with --model-revision; a small one")
     ] = None,
+    model_revision: Annotated[str | None, typer.Option(help="commit of the encoder's hub id")] = None,
     output: Annotated[Path | None, typer.Option(help="file to write; config/NAME.yaml")] = None,
     force: Annotated[bool, typer.Option("--force", help="replace the file")] = False,
     as_json: AsJson = False,
@@ -66,7 +67,7 @@ def new_dataset(
     from daam_bench.errors import ConfigError
     from daam_bench.records import write_atomically
     from daam_bench.scaffold.dataset import draft_dataset
-    from daam_bench.scaffold.overlay import as_yaml
+    from daam_bench.scaffold.overlay import as_yaml, declare_model
 
     target = output or Path("config") / f"{name}.yaml"
     if target.exists() and not force:
@@ -87,7 +88,7 @@ def new_dataset(
         None if kind is None else kind.value,
         {key: value for key, value in said.items() if value is not None},
         {key: value for key, value in columns.items() if value is not None},
-        model,
+        None if model is None else declare_model(model, model_revision),
         score_on,
     )
     text = as_yaml(draft.overlay, draft.choices, target)

@@ -12,7 +12,9 @@ from daam_bench.cli.output import BASE, RESULTS, AsJson, Base, Overlays, Results
 
 if TYPE_CHECKING:
     from daam_bench.checks.finding import Finding
+    from daam_bench.config import Config
     from daam_bench.costs.estimate import CacheCost, Comparison
+    from daam_bench.plan import Plan
 
 
 def plan(
@@ -46,6 +48,20 @@ def plan(
         print_json([asdict(cost) for cost in costs])
         return
     _print_plan(costs)
+    for line in _idle(config, jobs):
+        _echo(line)
+
+
+def _idle(config: "Config", jobs: "Plan") -> Iterator[str]:
+    """Yield what the configuration declares and no experiment names, a line a kind."""
+    for kind, declared, used in (
+        ("datasets", config.datasets, jobs.datasets),
+        ("encoders", config.encoders, jobs.encoders),
+        ("variants", config.variants, jobs.variants),
+    ):
+        names = [name for name in declared if name not in used]
+        if names:
+            yield f"in no experiment: {kind} {', '.join(names)}"
 
 
 def _print_plan(costs: "list[CacheCost]") -> None:

@@ -10,8 +10,9 @@ import pandas as pd
 from daam_bench.config import DatasetConfig
 from daam_bench.contents import read_sample
 from daam_bench.datasets.base import DatasetKind
-from daam_bench.datasets.declaration import check_columns, columns_of, use_of_splits
+from daam_bench.datasets.declaration import as_text, check_columns, columns_of, use_of_splits, usual_splits
 from daam_bench.datasets.hub import load_at_commit
+from daam_bench.datasets.table import encoding_of, open_table
 from daam_bench.errors import ConfigError, DataError
 
 HUGGING_FACE = DatasetKind(
@@ -77,6 +78,8 @@ def load_splits(config: DatasetConfig) -> dict[str, Any]:
     try:
         if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
             loaded = load_from_disk(config.path)
+        elif tables := _tables_of_splits(path):
+            loaded = {file.stem: _read_all(file) for file in tables}
         else:
             loaded = load_at_commit(config.path, config.subset, config.revision)
     except (DatasetsError, OSError, ValueError, RuntimeError) as error:
@@ -85,11 +88,29 @@ def load_splits(config: DatasetConfig) -> dict[str, Any]:
     return {"train": loaded} if isinstance(loaded, Dataset) else dict(loaded)
 
 
+def _tables_of_splits(folder: Path) -> list[Path]:
+    """Return the CSV or TSV files of a folder if each is named after a split, else nothing."""
+    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in (".csv", ".tsv"))
+    stems = {file.stem for file in files}
+    return files if len(usual_splits(stems)) == len(stems) == len(files) else []
+
+
+def _read_all(file: Path) -> Any:
+    """Return a table as kind `table` reads it: every field is text, and NA is one."""
+    from datasets import Dataset
+
+    table = open_table(file, encoding_of(file)).apply(as_text)
+    return Dataset.from_pandas(table, preserve_index=False)
+
+
 def label_names(data: Any, column: str) -> list[str]:
-    """Return the label of each row as text; a class index becomes a name, -1 (unlabelled) nothing."""
+    """Return the label of each row as text without spaces around it.
+
+    A class index becomes a name, and -1, which means unlabelled, nothing.
+    """
     names = getattr(data.features[column], "names", None)
     if names is None:
-        return _texts(data[column])
+        return [text.strip() for text in _texts(data[column])]
     return ["" if value is None or value < 0 else names[value] for value in data[column]]
 
 

@@ -1,5 +1,6 @@
 """A CSV, TSV or Parquet file with a column of texts, or of paths of images or recordings."""
 
+import codecs
 import warnings
 from pathlib import Path
 
@@ -108,6 +109,22 @@ def _read_text(path: Path, encoding: str) -> pd.DataFrame:
         except pd.errors.ParserWarning:
             raise pd.errors.ParserError("rows have more fields than the first line has names") from None
     return table.fillna("")  # a row that ends early
+
+
+def encoding_of(path: Path) -> str | None:
+    """Return how a text file is encoded; None for UTF-8, and for what is no plain text."""
+    if path.suffix.lower() not in (".csv", ".tsv", ".txt", ".tab"):
+        return None
+    data = path.read_bytes()
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        return None if encoding == "utf-8" else encoding
+    return None
 
 
 def separator_of(path: Path, encoding: str) -> str:

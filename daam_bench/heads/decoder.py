@@ -16,8 +16,8 @@ from daam_bench.heads.inputs import check_input
 def grid_shape(features: int) -> tuple[int, int]:
     """Return (height, width), height <= width, of the most square grid that features can be laid on.
 
-    1024 -> (32, 32), 5120 -> (64, 80), 512 -> (16, 32). The 512 features of GQA and GQDAAM alone are laid out
-    on 8 x 64 (`ProjectedGroupedQueryAttention.feature_grid`).
+    1024 -> (32, 32), 5120 -> (64, 80), 512 -> (16, 32). The 512 features of GQA and GQDAAM on
+    d = 1024 alone are laid out on 8 x 64 (`ProjectedGroupedQueryAttention.feature_grid`).
     """
     height = max(h for h in range(1, math.isqrt(features) + 1) if features % h == 0)
     return height, features // height

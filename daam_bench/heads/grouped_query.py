@@ -148,8 +148,8 @@ class ProjectedGroupedQueryAttention(nn.Module):
         key_value_heads: number of key and value heads.
 
     Attributes:
-        feature_grid: (query heads, head size), on which the decoder lays the features out: 8 x 64, as the
-            released scripts do for d = 1024; we do so for every d.
+        feature_grid: on which the decoder lays the features out: (query heads, head size), which is 8 x 64,
+            for d = 1024; None for any other d, which means the most square one (method.md section 1).
 
     Raises:
         ConfigError: if the heads do not divide, `grouped_queries` is neither of the two, or an input has
@@ -168,7 +168,7 @@ class ProjectedGroupedQueryAttention(nn.Module):
         self.in_features, self.out_features = features, width
         self.projection = nn.Linear(features, width)
         self.attention = GroupedQueryAttention(width, query_heads, key_value_heads, grouped_queries)
-        self.feature_grid = (query_heads, self.attention.head_size)
+        self.feature_grid = (query_heads, self.attention.head_size) if features == 1024 else None
         xavier_(self.projection)
 
     def forward(

@@ -65,7 +65,8 @@ def modality_of_files(names: Iterable[str]) -> Modality | None:
     """Return the modality that most names have the ending of; None if most have neither."""
     counts: Counter[Modality | None] = Counter()
     for name in names:
-        ending = name[name.rfind(".") :].lower() if "." in name else ""
+        # What lies behind a URL is no file here.
+        ending = name[name.rfind(".") :].lower() if "." in name and "://" not in name else ""
         found: list[Modality] = [kind for kind in ("vision", "speech") if ending in ENDINGS[kind]]
         counts[found[0] if found else None] += 1
     media = {kind: count for kind, count in counts.items() if kind is not None}
@@ -108,7 +109,7 @@ def _fits(role: str, values: "pd.Series[Any]") -> bool:
     """Say whether values can be groups, splits or names of samples."""
     distinct = set(values)
     if role == "group":
-        return 1 < len(distinct) < len(values)
+        return 1 < len(distinct) < len(values) and "" not in distinct
     if role == "split":
         return len(distinct) > 1 and len(usual_splits(distinct)) == len(distinct)
     return len(distinct) == len(values)

@@ -53,7 +53,7 @@ def draft_dataset(
     kind: str | None,
     said: Mapping[str, str],
     columns: Said,
-    model: str | None = None,
+    model: Mapping[str, str] | None = None,
     score_on: str | None = None,
     base: Path = Path("config.yaml"),
 ) -> DatasetDraft:
@@ -65,7 +65,7 @@ def draft_dataset(
         kind: table, class_folders or huggingface; None to look.
         said: settings that the user gave (modality, revision, group_pattern, ...).
         columns: columns that the user named.
-        model: encoder as a folder or hub id; None for the one that a run fetches.
+        model: encoder, from `declare_model`; None for the one that a run fetches.
         score_on: split that scores; None for test, else validation.
         base: configuration that the overlay will be laid over, if it is there.
 
@@ -81,7 +81,10 @@ def draft_dataset(
     if chosen := choose_splits(seen.splits, score_on, path):
         settings["splits"] = chosen
         seen.choices["splits"] = said_of_splits(seen.splits, chosen)
+    elif seen.splits and seen.splits_without_labels:
+        settings["splits"] = dict.fromkeys(seen.splits, "train")
     frame = list_usable(name, settings, seen, columns)
+    _take_back_splits(chosen or {}, frame, seen)
     settings["folds"] = choose_rule(frame)
     config = declare(settings)
     seen.choices["folds"] = said_of_rule(settings["folds"], frame)
@@ -99,6 +102,15 @@ def draft_dataset(
         seen.choices | _first(frame, classes),
         [*seen.left_out, *seen.notes, *_notes(name, frame, config, below)],
     )
+
+
+def _take_back_splits(chosen: Mapping[str, str], frame: pd.DataFrame, seen: Seen) -> None:
+    """Say that splits are not used after all, if one of the two sides has no sample that can be."""
+    missing = set(chosen.values()) - set(frame["split"])
+    if missing:
+        del seen.choices["splits"]
+        names = ", ".join(name for name, use in chosen.items() if use in missing)
+        seen.left_out.append(f"{names}: no samples with a label, not used")
 
 
 def _training(

@@ -1,20 +1,24 @@
 """How a user's own samples are dealt: which split scores, which fold rule fits, what chooses the epoch."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import pandas as pd
 
 from daam_bench.config import FoldRule, TrainingConfig
+from daam_bench.contents import recording_of
 from daam_bench.datasets.declaration import usual_splits
 from daam_bench.errors import DataError, unknown_name
-from daam_bench.training.folds import deal_folds, hold_out
+from daam_bench.training.folds import check_dealing, deal_folds, hold_out
 
 _MOST_GROUPS, _PARTS = 10, 5
 # Parts of the training split, the usual one first, that may choose the epoch.
 _FRACTIONS = (TrainingConfig().inner_fraction, 0.2, 0.3)
 # With as many samples of every class a part can always be held out.
 _PLENTY = 50
+# Runs hold out with their own seeds; with these it must be possible.
+_SEEDS = range(5)
 
 
 def choose_splits(names: Sequence[str], score_on: str | None, where: object) -> dict[str, str] | None:
@@ -101,6 +105,7 @@ def choose_selection(frame: pd.DataFrame, rule: FoldRule) -> tuple[dict[str, Any
     Raises:
         DataError: if the samples cannot be dealt by the rule.
     """
+    check_dealing(frame, rule)
     labels = frame["label"].to_numpy()
     groups, contents = frame["group"].tolist(), frame["content_key"].tolist()
     folds = deal_folds(labels, groups, frame["split"].tolist(), contents, rule)
@@ -108,8 +113,8 @@ def choose_selection(frame: pd.DataFrame, rule: FoldRule) -> tuple[dict[str, Any
         return {}, {}
     for fraction in _FRACTIONS:
         try:
-            for fold in folds:
-                hold_out(fold.train, labels, groups, contents, fraction, seed=0)
+            for fold, seed in product(folds, _SEEDS):
+                hold_out(fold.train, labels, groups, contents, fraction, seed)
         except DataError:
             continue
         return ({} if fraction == _FRACTIONS[0] else {"inner_fraction": fraction}), {}
@@ -117,5 +122,5 @@ def choose_selection(frame: pd.DataFrame, rule: FoldRule) -> tuple[dict[str, Any
 
 
 def _different(frame: pd.DataFrame) -> "pd.Series[int]":
-    """Return the number of different contents of each class."""
-    return frame.groupby("label")["content_key"].nunique()
+    """Return the number of different contents of each class; clips of one recording count once."""
+    return frame["content_key"].map(recording_of).groupby(frame["label"]).nunique()

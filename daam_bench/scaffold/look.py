@@ -1,6 +1,5 @@
 """Look at files and say how they are laid out: kind, modality, columns, splits."""
 
-import codecs
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,9 @@ from daam_bench.errors import ConfigError, DataError
 from daam_bench.scaffold.columns import Said, guess_columns, modality_of_column, modality_of_files
 
 _TABLES = (".csv", ".tsv", ".parquet", ".pq")
-_LONGEST_NAME = 80
+_LONGEST_NAME, _LOOKED_AT = 80, 200
+# What a folder of a split may be called with more words around it.
+_PART = re.compile(r"(?:^|[_\-. ])(train|test|val)(?:ing|id|idation)?(?:$|[_\-. ])", re.IGNORECASE)
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Seen:
     Attributes:
         settings: of the dataset, as far as looking tells them.
         splits: names of its splits that have labels; empty if it has none.
+        splits_without_labels: names of the others.
         unlabelled: whether some samples have no label.
         choices: what was chosen and how to choose otherwise, by the heading it is shown under.
         left_out: what takes no part, which a reader of the report must know.
@@ -37,6 +39,7 @@ class Seen:
 
     settings: dict[str, Any]
     splits: list[str] = field(default_factory=list)
+    splits_without_labels: list[str] = field(default_factory=list)
     unlabelled: bool = False
     choices: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
@@ -113,7 +116,7 @@ def look(settings: Mapping[str, Any], said: Mapping[str, str], columns: Said) ->
 
 def look_at_table(path: Path, said: Mapping[str, str], columns: Said) -> Seen:
     """Return modality, columns, encoding and splits of a CSV, TSV or Parquet file."""
-    from daam_bench.datasets.table import PARQUET, SEPARATORS, open_table, separator_of
+    from daam_bench.datasets.table import PARQUET, SEPARATORS, encoding_of, open_table, separator_of
 
     encoding = said.get("encoding") or encoding_of(path)
     table = open_table(path, encoding).apply(as_text)
@@ -122,6 +125,8 @@ def look_at_table(path: Path, said: Mapping[str, str], columns: Said) -> Seen:
     content = found["content"]
     first = content if isinstance(content, str) else content[0]
     modality = said.get("modality") or modality_of_column(table[first]) or "text"
+    if modality == "text" and "content" not in columns:
+        _check_no_names(table[first], path)
     seen = Seen({"modality": modality, "columns": found} | ({"encoding": encoding} if encoding else {}))
     seen.unlabelled = bool((table[found["label"]].str.strip() == "").any())
     seen.splits = sorted(set(table[found["split"]])) if "split" in found else []
@@ -144,22 +149,58 @@ def look_at_folder(path: Path, said: Mapping[str, str]) -> Seen:
     while "label_pattern" not in said and len(top := top_folders(files)) == 1 and _all_deeper(files):
         inner = inner / top[0]
         files = [file.partition("/")[2] for file in files]
-    if "label_pattern" not in said and not top_folders(files):
-        raise _flat(inner, files)
-    seen = Seen({"path": str(inner), "modality": modality}, splits=split_folders(files))
+    splits = _splits_of(files)
+    if "label_pattern" not in said:
+        _check_classes(path, inner, files, splits)
+    seen = Seen({"path": str(inner), "modality": modality}, splits=splits)
     if "label_pattern" not in said and (empty := _empty_folders(inner, files)):
-        seen.notes.append(f"empty folders, which are no classes: {', '.join(empty[:8])}")
+        seen.notes.append(
+            f"folders without files of {modality}, which are no classes: {', '.join(empty[:8])}"
+        )
+    if links := [entry.name for entry in sorted(inner.iterdir()) if entry.is_symlink() and entry.is_dir()]:
+        seen.left_out.append(f"links to folders are not followed: {', '.join(links[:8])}")
     if others := _others(path, ENDINGS.get(modality, every)):
         seen.choices["left out"] = f"files of other endings: {others}"
     return seen
 
 
+def _splits_of(files: Sequence[str]) -> list[str]:
+    """Return the folders below the root if all are splits, or training and what it is scored on are there."""
+    top = top_folders(files)
+    uses = set(usual_splits(top).values())
+    return top if "train" in uses and len(uses) > 1 else split_folders(files)
+
+
+def _check_classes(path: Path, inner: Path, files: Sequence[str], splits: Sequence[str]) -> None:
+    """Refuse folders whose names are no classes.
+
+    Raises:
+        DataError: if files lie in no folder, in splits without classes, or beside the table of their labels.
+    """
+    top, tables = top_folders(files), tables_in(path)
+    if not top:
+        raise _flat(inner, files)
+    flat = max(file.count("/") for file in files) == 1
+    parts = {match.group(1).lower() for name in top if (match := _PART.search(name))}
+    if flat and tables and (len(top) == 1 or splits or len(parts) > 1):
+        raise _flat(inner, files)
+    if not splits and "train" in parts and len(parts) > 1:
+        raise DataError(
+            "these folders seem to be splits, not classes",
+            where=inner,
+            expected="folders train and test, or train and val, with the class folders right below each",
+            found=", ".join(top),
+            remedy="Rename them so, and move class folders up where they lie deeper.",
+        )
+
+
 def look_at_hub(config: DatasetConfig, said: Said) -> Seen:
-    """Return modality, columns and splits of a Hugging Face dataset, from the features of its first split."""
+    """Return modality, columns and splits of a Hugging Face dataset, from the features of its training split."""
     from daam_bench.datasets.hugging_face import label_names, load_splits
 
     loaded = load_splits(config)
-    data = next(iter(loaded.values()))
+    trained = [name for name, use in usual_splits(loaded).items() if use == "train"]
+    data = loaded[next(iter([*trained, *loaded]))]
     kinds = {name: type(feature).__name__ for name, feature in data.features.items()}
     media: dict[str, Modality] = {"Image": "vision", "Audio": "speech"}
     found = next((name for name, kind in kinds.items() if kind in media), None)
@@ -170,6 +211,7 @@ def look_at_hub(config: DatasetConfig, said: Said) -> Seen:
     table = pd.DataFrame({n: ["" if v is None else str(v) for v in first[n]] for n in plain})
     columns = guess_columns(table if found is None else table.assign(**{found: ""}), said, config.path)
     columns.pop("split", None)
+    columns.pop("sample_id", None)  # it may begin anew in every split
     seen = Seen({"modality": media[kinds[found]] if found else "text", "columns": columns})
     labels = {
         name: set(label_names(part, columns["label"])) if columns["label"] in part.features else {""}
@@ -177,25 +219,12 @@ def look_at_hub(config: DatasetConfig, said: Said) -> Seen:
     }
     # The test split of a competition has no labels.
     seen.splits = [name for name, values in labels.items() if len(values - {""}) > 1]
+    seen.splits_without_labels = [name for name in labels if name not in seen.splits]
+    if without := ", ".join(seen.splits_without_labels):
+        seen.left_out.append(f"{without}: no labels of two classes, not used")
     seen.unlabelled = any("" in labels[name] for name in seen.splits)
     seen.choices = _said_of_columns(columns, list(data.features))
     return seen
-
-
-def encoding_of(path: Path) -> str | None:
-    """Return how a text file is encoded; None for UTF-8, and for what is no plain text."""
-    if path.suffix.lower() not in (".csv", ".tsv", ".txt", ".tab"):
-        return None
-    data = path.read_bytes()
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    for encoding in ("utf-8", "cp1252"):
-        try:
-            data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        return None if encoding == "utf-8" else encoding
-    return None
 
 
 def _said_of_columns(columns: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
@@ -228,6 +257,20 @@ def _check_names(table: pd.DataFrame, path: Path) -> None:
                 found=name[:_LONGEST_NAME],
                 remedy="Put a line of names first, such as text,label.",
             )
+
+
+def _check_no_names(values: "pd.Series[Any]", path: Path) -> None:
+    """Refuse texts that are names, without their ending, of images or recordings below the table's folder."""
+    stems = {Path(file).stem: file for file in media_files(path.parent, set().union(*ENDINGS.values()))}
+    names = [value for value in values.head(_LOOKED_AT) if value in stems]
+    if len(names) > len(values.head(_LOOKED_AT)) / 2:
+        raise DataError(
+            f"column {values.name} has names of files without their ending",
+            where=path,
+            expected=f"paths relative to the table's folder, such as {stems[names[0]]}",
+            found=names[0],
+            remedy="Write a column of such paths, or take texts by --content.",
+        )
 
 
 def _empty_folders(root: Path, files: Sequence[str]) -> list[str]:

@@ -39,5 +39,8 @@ def _seconds(source: Any) -> float:
 def _look(source: Any) -> float:
     from PIL import Image
 
-    with Image.open(source):
-        return 0.0
+    try:
+        with Image.open(source):
+            return 0.0
+    except Image.DecompressionBombError as error:
+        raise OSError(str(error)) from None

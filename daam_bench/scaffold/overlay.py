@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from daam_bench.config import PROTOCOLS, Config, TrainingConfig, load_config
+from daam_bench.errors import ConfigError
 
 # The encoder that a run fetches by itself, for each modality.
 ENCODERS = {"text": "minilm-l6", "speech": "whisper-tiny-en", "vision": "dinov2-small-shaped"}
@@ -21,7 +22,7 @@ _STEPS, _MOST_EPOCHS = 150, 100
 def make_overlay(
     name: str,
     settings: Mapping[str, Any],
-    model: str | None,
+    model: Mapping[str, str] | None,
     training: Mapping[str, Any],
     protocol: Mapping[str, Any],
     notes: list[str],
@@ -31,14 +32,14 @@ def make_overlay(
     Args:
         name: of the dataset.
         settings: of the dataset.
-        model: encoder as a folder or hub id; None for the one that a run fetches.
+        model: encoder, from `declare_model`; None for the one that a run fetches.
         training: settings of the experiment's training.
         protocol: switches.
         notes: what a reader of the report must know first.
     """
     modality = settings["modality"]
-    path = model or f"resources/{ENCODERS[modality]}"
-    encoder = re.sub(r"[^a-z0-9_.-]", "-", Path(path).name.lower())
+    model = model or {"model": f"resources/{ENCODERS[modality]}"}
+    encoder = re.sub(r"[^a-z0-9_.-]", "-", Path(model["model"]).name.lower()).lstrip("_.-") or "encoder"
     experiment: dict[str, Any] = {"dataset": name, "encoder": encoder}
     if training:
         experiment["training"] = dict(training)
@@ -46,10 +47,27 @@ def make_overlay(
         "title": f"{name} with {encoder}",
         "notes": notes,
         "datasets": {name: dict(settings)},
-        "encoders": {encoder: {"modality": modality, "model": path}},
+        "encoders": {encoder: {"modality": modality, **model}},
         "experiments": [experiment],
     }
     return overlay | ({"protocol": dict(protocol)} if protocol else {})
+
+
+def declare_model(model: str, revision: str | None) -> dict[str, str]:
+    """Return what an encoder's block says of its model: a folder, or a hub id at a commit.
+
+    Raises:
+        ConfigError: if there is no such folder, and no commit says that it is a hub id.
+    """
+    if revision is not None:
+        return {"model": model, "revision": revision}
+    if not Path(model).is_dir():
+        raise ConfigError(
+            "no such folder",
+            where=f"--model {model}",
+            remedy="For a hub id say --model-revision with a commit.",
+        )
+    return {"model": model}
 
 
 def base_config(base: Path) -> Config | None:

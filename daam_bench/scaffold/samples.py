@@ -1,13 +1,14 @@
 """List a user's own samples, setting what must be set before they can be used: labels, groups, clips."""
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from glob import escape
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
 import pandas as pd
 
+from daam_bench.contents import recording_of
 from daam_bench.datasets.declaration import label_classes
 from daam_bench.datasets.listing import list_samples
 from daam_bench.datasets.registry import dataset_kind
@@ -16,18 +17,17 @@ from daam_bench.scaffold.folds import is_pure, rare_classes
 from daam_bench.scaffold.look import Seen, declare
 from daam_bench.scaffold.media import unreadable
 
-_NOTHING = hashlib.sha256(b"").hexdigest()
 _LONGEST_SECONDS = 30  # what Whisper takes, and within what others do
 _SHOWN = 8
 
 
 def list_usable(name: str, settings: dict[str, Any], seen: Seen, said: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the samples of a dataset; `settings` gets what they need, `seen` what was decided and why.
+    """Return the samples of a dataset that a run can use; `settings` gets what they need.
 
     Args:
         name: of the dataset.
         settings: of the dataset; labels, groups and clip_seconds are set where needed.
-        seen: gets notes and choices.
+        seen: gets notes and choices: what was decided and why.
         said: roles and settings that the user named, which are not changed.
 
     Raises:
@@ -36,17 +36,28 @@ def list_usable(name: str, settings: dict[str, Any], seen: Seen, said: Mapping[s
     if seen.unlabelled:
         settings["labels"] = _labels_that_are_there(settings)
         seen.left_out.append("samples without a label are left out")
+    if settings["kind"] == "table" and settings["modality"] != "text":
+        _check_files(settings)
     frame = _listed(name, settings)
-    _check_files(frame, settings, seen)
-    frame = _without_rare_classes(name, settings, frame, seen)
-    group = settings.get("columns", {}).get("group")
-    if group is not None and "group" not in said and is_pure(frame):
-        del settings["columns"]["group"]
-        seen.choices["group"] = f"none; column {group} holds groups of one class (--group {group} takes it)"
-        frame = _listed(name, settings)
+    if "text" in frame and (empty := int((frame["text"].str.strip() == "").sum())):
+        seen.notes.append(f"{empty} texts are empty and will be left out")
+    bad: set[str] = set()
     if settings["modality"] != "text":
-        frame = _decodable(name, settings, frame, seen)
+        frame, bad = _decodable(name, settings, frame, seen)
+    frame = _without(frame, bad)
+    if _set_labels(settings, frame, seen):
+        frame = _without(_listed(name, settings), bad)
+    if "group" not in said and _drop_group(settings, frame, seen):
+        frame = _without(_listed(name, settings), bad)
     return frame
+
+
+def _without(frame: pd.DataFrame, bad: Collection[str]) -> pd.DataFrame:
+    """Leave out samples without a content, and those whose content cannot be decoded."""
+    keys = frame["content_key"]
+    kept = frame[~keys.str.startswith("none-") & ~keys.map(recording_of).isin(bad)].reset_index(drop=True)
+    kept.attrs = frame.attrs
+    return kept
 
 
 def _listed(name: str, settings: Mapping[str, Any]) -> pd.DataFrame:
@@ -61,13 +72,11 @@ def _labels_that_are_there(settings: Mapping[str, Any]) -> dict[str, str]:
     return {label: label for label in classes}
 
 
-def _without_rare_classes(
-    name: str, settings: dict[str, Any], frame: pd.DataFrame, seen: Seen
-) -> pd.DataFrame:
+def _set_labels(settings: dict[str, Any], frame: pd.DataFrame, seen: Seen) -> bool:
     """Leave out classes that cannot be both trained and scored on, unless there are splits already."""
     classes, rare = frame.attrs["class_names"], rare_classes(frame)
     if not rare or {"train", "validation"} <= set(frame["split"]):
-        return frame
+        return False
     shown = ", ".join(rare[:_SHOWN]) + (", ..." if len(rare) > _SHOWN else "")
     if len(rare) > len(classes) - 2:
         raise DataError(
@@ -77,43 +86,64 @@ def _without_rare_classes(
         )
     settings["labels"] = {label: label for label in classes if label not in rare}
     seen.left_out.append(f"classes with a single sample are left out, as none could score them: {shown}")
-    return _listed(name, settings)
+    return True
 
 
-def _check_files(frame: pd.DataFrame, settings: Mapping[str, Any], seen: Seen) -> None:
-    """Say how many texts are empty; refuse a table none of whose files is there."""
-    if "text" in frame and (empty := int((frame["text"].str.strip() == "").sum())):
-        seen.notes.append(f"{empty} texts are empty and will be left out")
-    if "file" not in frame or not (frame["content_key"] == _NOTHING).all():
+def _drop_group(settings: dict[str, Any], frame: pd.DataFrame, seen: Seen) -> bool:
+    """Take no column for groups by itself that cannot be: of one class each, or in several splits."""
+    group = settings.get("columns", {}).get("group")
+    if group is None:
+        return False
+    used = frame[frame["split"].isin(["train", "validation"])]
+    if is_pure(frame):
+        why = "groups of one class"
+    elif used.groupby("group")["split"].nunique().gt(1).any():
+        why = "groups that lie in more than one split"
+    else:
+        return False
+    del settings["columns"]["group"]
+    seen.choices["group"] = f"none; column {group} holds {why} (--group {group} takes it)"
+    return True
+
+
+def _check_files(settings: Mapping[str, Any]) -> None:
+    """Refuse a table none of whose files is there.
+
+    Raises:
+        DataError: with the place of the first, if it lies elsewhere below the table's folder.
+    """
+    config, folder = declare(settings), Path(settings["path"]).parent
+    files = [str(file) for file in resolve_name(dataset_kind(config.kind).reader)(config)["file"]]
+    if not files or any((folder / file).exists() for file in files):
         return
-    folder, first = Path(frame.attrs["folder"]), str(frame["file"].iloc[0])
-    found = next(folder.rglob(Path(first.replace("\\", "/")).name), None)
+    name = Path(files[0].replace("\\", "/")).name
+    found = next(folder.rglob(escape(name)), None) if name else None
     raise DataError(
         "none of its files is there",
         where=settings["path"],
-        expected=f"paths relative to the table's folder, {folder}",
-        found=first,
-        remedy=None if found is None else f"This one is {found.relative_to(folder)}: correct the column.",
+        expected=f"paths relative to the table's folder, in column {settings['columns']['content']}",
+        found=files[0],
+        remedy="Correct the column, or take another by --content."
+        if found is None
+        else f"This one is {found.relative_to(folder)}: correct the column.",
     )
 
 
-def _decodable(name: str, settings: dict[str, Any], frame: pd.DataFrame, seen: Seen) -> pd.DataFrame:
-    """Return the samples, as clips if some are too long; say how many cannot be decoded."""
+def _decodable(
+    name: str, settings: dict[str, Any], frame: pd.DataFrame, seen: Seen
+) -> tuple[pd.DataFrame, set[str]]:
+    """Return the samples, as clips if some are too long, and the contents that cannot be decoded."""
     bad, seconds = unreadable(frame, settings["modality"])
     if bad:
         seen.notes.append(
             f"{len(bad)} of {len(frame)} files cannot be decoded and will be left out ({', '.join(bad[:3])})"
         )
-    if seconds <= _LONGEST_SECONDS or "clip_seconds" in settings:
-        return frame
-    settings["clip_seconds"] = _LONGEST_SECONDS
-    said = f"recordings are up to {seconds:.0f} s long and are cut into clips of {_LONGEST_SECONDS} s"
-    if (frame["group"] == "").all() and "content" not in frame:
-        # Clips of one recording must not be on both sides of a fold.
-        if settings["kind"] == "table":
-            settings["columns"] = {**settings["columns"], "group": settings["columns"]["content"]}
-        else:
-            settings["group_pattern"] = "(.*)"
-        said += ", those of one recording together"
-    seen.choices["clips"] = f"{said} (`clip_seconds`)"
-    return _listed(name, settings)
+    contents = set(frame.loc[frame["sample_id"].isin(bad), "content_key"])
+    if seconds > _LONGEST_SECONDS and "clip_seconds" not in settings:
+        settings["clip_seconds"] = _LONGEST_SECONDS
+        seen.choices["clips"] = (
+            f"recordings are up to {seconds:.0f} s long and are cut into clips of {_LONGEST_SECONDS} s, "
+            "those of one recording together (`clip_seconds`)"
+        )
+        frame = _listed(name, settings)
+    return frame, contents

@@ -112,19 +112,28 @@ def _jobs_of(config: Config, study: Study, base: Base, where: str) -> Iterator[S
         "switches": _switch_changes,
         "layer_ablation": _layer_changes,
     }[study.kind]
-    for variant in _variants_of(study, base, where):
+    for variant in _variants_of(config, study, base, where):
+        if study.kind == "layer_ablation" and not _has_density(config, variant):
+            raise ConfigError("this variant has no density to choose layers by", where=where, found=variant)
         for name, protocol, pick in changes(study, base, variant, where):  # type: ignore[operator]
             settings = (config, base.experiment, protocol)
             training, in_force = training_of(*settings), protocol_of(*settings)
             yield StudyJob(*_pair(base), name, variant, seeds, training, in_force, pick)
 
 
-def _variants_of(study: Study, base: Base, where: str) -> list[str]:
+def _has_density(config: Config, variant: str) -> bool:
+    own = config.variants.get(variant)
+    if own is not None:
+        return own.has_density
+    return variant not in ENCODER_VARIANTS and find_variant(variant).has_density
+
+
+def _variants_of(config: Config, study: Study, base: Base, where: str) -> list[str]:
     """Return the variants of a study; one for every experiment takes those that each experiment has."""
     if study.variants == "all":
         return list(base.variants)
     for variant in study.variants:
-        if variant not in ENCODER_VARIANTS:
+        if variant not in ENCODER_VARIANTS and variant not in config.variants:
             find_variant(variant, f"{where}.variants")
         if study.dataset is not None and variant not in base.variants:
             raise unknown_name("variant of the experiment", variant, base.variants, f"{where}.variants")
@@ -151,9 +160,7 @@ def _switch_changes(study: SwitchStudy, base: Base, variant: str, where: str) ->
                 yield StudyName("switch", field, str(value)), protocol, None
 
 
-def _layer_changes(study: LayerAblationStudy, base: Base, variant: str, where: str) -> Iterator[Change]:
-    if variant in ENCODER_VARIANTS or not find_variant(variant).has_density:
-        raise ConfigError("this variant has no density to choose layers by", where=where, found=variant)
+def _layer_changes(study: LayerAblationStudy, base: Base, _variant: str, _where: str) -> Iterator[Change]:
     for size in study.sizes:
         picks = [Pick("top", size, study.blocks), Pick("bottom", size, study.blocks)]
         draws = range(1, study.random_draws + 1)

@@ -18,7 +18,7 @@ class Switch:
 
     Attributes:
         field: name in `protocol`.
-        label: row of method.md section 5, D1 to D9; empty for the two that have none.
+        label: row of method.md section 5; empty for the two that have none.
         touches: (variant, training settings) -> whether the results of the variant can depend on it.
         needs: what a table says of a switch that touched nothing that was trained.
     """
@@ -69,6 +69,7 @@ _TABLE = (
     Switch("encoder_lora_targets", "D8", _encoder_lora, "encoder LoRA"),
     Switch("encoder_lora_scale", "D8", _encoder_lora, "encoder LoRA"),
     Switch("encoder_lora_classifier", "D9", _encoder_lora, "encoder LoRA"),
+    Switch("encoder_lora_budget", "D11", _encoder_lora, "encoder LoRA"),
 )
 
 SWITCHES: Mapping[str, Switch] = MappingProxyType({switch.field: switch for switch in _TABLE})

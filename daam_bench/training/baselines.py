@@ -33,7 +33,7 @@ def predict_best_single_layer(
     layers: Iterable[npt.NDArray[np.floating]],
     labels: Rows,
     fold: Fold,
-    inner: tuple[Rows, Rows],
+    inner: tuple[Rows, Rows] | None,
     metric: Metric,
 ) -> BaselineOutcome:
     """Logistic regression on one layer, chosen on a held-out part of the training split.
@@ -42,10 +42,11 @@ def predict_best_single_layer(
         layers: values [sample, feature] of each layer, one after another.
         labels: class index of each sample.
         fold: its training rows choose the layer and fit, its validation rows are predicted.
-        inner: the training rows divided in two: a layer is fitted on the first part, chosen on the second.
+        inner: the training rows divided in two: a layer is fitted on the first part, chosen on the second;
+            None if they are too few, then it is chosen on what it is fitted on.
         metric: what the layer is chosen by.
     """
-    fitted, held_out = inner
+    fitted, held_out = inner or (fold.train, fold.train)
     best, best_score, predictions = 0, -1.0, np.empty(0, np.int64)
     for number, values in enumerate(layers, 1):
         model = _logistic_regression(values[fitted], labels[fitted])
@@ -53,7 +54,8 @@ def predict_best_single_layer(
         if found > best_score:
             whole = _logistic_regression(values[fold.train], labels[fold.train])
             best, best_score, predictions = number, found, whole.predict(values[fold.validation])
-    return BaselineOutcome(predictions, f"layer {best}")
+    how = "" if inner else ", chosen on the samples that it is fitted on: too few to hold any out"
+    return BaselineOutcome(predictions, f"layer {best}{how}")
 
 
 def _logistic_regression(features: npt.NDArray[np.floating], labels: Rows) -> Pipeline:

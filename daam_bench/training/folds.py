@@ -37,14 +37,18 @@ def units_of(contents: Sequence[str], groups: Sequence[str] | None = None) -> Ro
 
     Args:
         contents: hash of each sample's content; equal contents are one unit, as are clips of one recording.
-        groups: group of each sample; a group is one unit, and groups that share a content are one.
+        groups: group of each sample; a group is one unit, and groups that share a content are one. An
+            empty name is no group.
     """
     content, names = pd.factorize(np.array([recording_of(key) for key in contents], dtype=object))
     if groups is None:
         return np.asarray(content, dtype=np.int64)
-    group = pd.factorize(np.asarray(groups, dtype=object))[0] + len(names)
-    size = int(group.max(initial=0)) + 1
-    edges = coo_array((np.ones(len(content)), (content, group)), shape=(size, size))
+    named = np.array([group or None for group in groups], dtype=object)
+    group = pd.factorize(named)[0]  # -1 without a name
+    grouped = group >= 0
+    size = len(names) + int(group.max(initial=-1)) + 1
+    ends = content[grouped], group[grouped] + len(names)
+    edges = coo_array((np.ones(int(grouped.sum())), ends), shape=(size, size))
     parts: Rows = connected_components(edges, directed=False)[1].astype(np.int64)
     return parts[content]
 
@@ -60,8 +64,9 @@ def check_dealing(samples: pd.DataFrame, rule: FoldRule) -> None:
         DataError: if they cannot; with the rule to take instead if the samples have splits of their own.
     """
     groups, splits, contents = (samples[name].tolist() for name in ("group", "split", "content_key"))
+    labels = samples["label"].to_numpy()
     try:
-        deal_folds(samples["label"].to_numpy(), groups, splits, contents, rule)
+        folds = deal_folds(labels, groups, splits, contents, rule)
     except DataError as error:
         if {"train", "validation"} <= set(samples["split"]) and rule.rule != "split_column":
             raise DataError(
@@ -71,6 +76,13 @@ def check_dealing(samples: pd.DataFrame, rule: FoldRule) -> None:
                 found=error.found,
             ) from None
         raise
+    for fold in folds:
+        if len(np.unique(labels[fold.train])) < 2:
+            raise DataError(
+                f"fold {fold.name!r} would be trained on one class alone",
+                found=f"{len(fold.train)} training samples of one class",
+                remedy="Take another folds.rule, or other splits.",
+            )
 
 
 def deal_folds(
@@ -86,13 +98,19 @@ def deal_folds(
         rule: how to deal.
 
     Raises:
-        DataError: if the samples cannot be dealt by the rule (fewer than two groups, an empty split, a
-            class with fewer samples, or too few groups, for the number of folds).
+        DataError: if the samples cannot be dealt by the rule (fewer than two groups, samples without one, an
+            empty split, a class with fewer samples, or too few groups, for the number of folds).
     """
     if rule.rule == "leave_one_group_out":
         names = sorted(set(groups))
         if len(names) < 2:
             raise DataError("leave_one_group_out needs at least two groups", found=names)
+        if "" in names:
+            raise DataError(
+                "leave_one_group_out needs a group for every sample",
+                found=f"{groups.count('')} of {len(groups)} without one",
+                remedy="Fill them in, or take folds.rule: stratified_by_group.",
+            )
         parts = [(name, np.array([g == name for g in groups])) for name in names]
         return [Fold(i, n, np.flatnonzero(~p), np.flatnonzero(p)) for i, (n, p) in enumerate(parts)]
     if rule.rule == "split_column":
@@ -102,7 +120,11 @@ def deal_folds(
         return [Fold(0, "validation", train, validation)]
     smallest = int(np.unique(labels, return_counts=True)[1].min())
     if smallest < rule.count:
-        raise DataError(f"{rule.count} stratified folds need as many samples per class", found=smallest)
+        raise DataError(
+            f"{rule.count} stratified folds need as many samples per class",
+            found=smallest,
+            remedy="Lower folds.count, or leave small classes out (`labels`).",
+        )
     units = units_of(contents, groups if rule.rule == "stratified_by_group" else None)
     if len(np.unique(units)) < rule.count:
         what = "groups" if rule.rule == "stratified_by_group" else "different samples"
@@ -148,7 +170,8 @@ def hold_out(
     """
     kept = [contents[row] for row in train]
     for units in (units_of(kept, [groups[row] for row in train]), units_of(kept)):
-        count = min(round(1 / fraction), len(np.unique(units)))
+        # At most as many parts as the largest class has samples: scikit-learn wants no more.
+        count = min(round(1 / fraction), len(np.unique(units)), int(np.bincount(labels[train]).max()))
         if count > 1 and len(np.unique(units)) < len(train):
             fitted, held_out = _deal(labels[train], units, count, seed)[0]
             if len(held_out) and np.isin(labels[train], labels[train[fitted]]).all():

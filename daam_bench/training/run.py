@@ -13,6 +13,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from daam_bench.allocator import keep_freed_memory
+from daam_bench.errors import DataError
 from daam_bench.fingerprint import source_fingerprint
 from daam_bench.heads.build import build_model
 from daam_bench.records import RunRecord, read_record, remove_temporaries, write_finished
@@ -22,7 +23,7 @@ from daam_bench.training.checkpoint import load_checkpoint, remove_checkpoint, s
 from daam_bench.training.cost import SharedCosts, begin_peak_memory, flops_per_sample
 from daam_bench.training.density import MeanDensity, save_attention
 from daam_bench.training.entropy import measure_entropies, some_rows, try_measures
-from daam_bench.training.folds import Fold
+from daam_bench.training.folds import Fold, Rows
 from daam_bench.training.job import (
     Place,
     inner_rows,
@@ -118,13 +119,21 @@ def _score_baseline(spec: TrainingSpec, bench: Bench, place: Place, folder: Path
     if spec.variant == "majority":
         found = predict_majority(bench.labels, place[0])
     else:
-        inner = inner_rows(spec, bench, place)
+        inner = _inner_rows(spec, bench, place)
         layers = (bench.layer(number).numpy() for number in range(1, bench.cache.layout.layers + 1))
         found = predict_best_single_layer(layers, bench.labels, place[0], inner, spec.training.metric)
     facts: dict[str, Any] = {"wall_seconds": perf_counter() - wall, "cpu_seconds": process_time() - cpu}
     facts |= {"kind": "baseline", "note": found.note, "layers": layers_of(spec, place[0])}
     facts |= {"protocol": spec.protocol.model_dump()}
     write_result(spec, bench, place, folder, _key(spec, bench, place), found.predictions, facts)
+
+
+def _inner_rows(spec: TrainingSpec, bench: Bench, place: Place) -> tuple[Rows, Rows] | None:
+    """Return the training rows divided in two; None if they are too few."""
+    try:
+        return inner_rows(spec, bench, place)
+    except DataError:
+        return None
 
 
 def _train(spec: TrainingSpec, bench: Bench, places: list[Place], folder: Path, advance: Any) -> None:

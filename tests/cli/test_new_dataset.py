@@ -11,8 +11,11 @@ import soundfile
 import yaml
 from PIL import Image
 
+from daam_bench.config import DatasetConfig, FoldRule
 from daam_bench.config.merge import load_merged
+from daam_bench.datasets.listing import list_samples
 from daam_bench.plan import make_plan
+from daam_bench.training.folds import deal_folds
 
 ROOT = Path(__file__).parents[2]
 
@@ -151,7 +154,7 @@ def test_texts_that_belong_together_are_joined(here, block, names, words, conten
         ("text,label\na,1\nb,0\nso, well,1\n", "saw 3.*double quotes"),
         (
             "file,label\n" + "".join(f"x/{i}.wav,{i % 2}\n" for i in range(8)),
-            "none of the samples can be used",
+            "none of its files is there.*--content",
         ),
     ],
 )
@@ -170,7 +173,7 @@ def test_rows_without_a_label_and_classes_of_one_are_left_out_by_name(here, bloc
     frame.to_parquet("t.parquet")
     found, draft, _ = block("t.parquet")
     assert found["labels"] == {"0": "0", "1": "1", "2": "2"}
-    assert draft["samples"] == 55
+    assert draft["samples"] == 54
     assert any("without a label" in note for note in draft["notes"])
     assert any("single sample" in note and note.endswith(": 7") for note in draft["notes"])
     assert any(note.startswith("1 texts are empty") for note in draft["notes"])
@@ -205,8 +208,14 @@ def test_long_recordings_are_cut_and_stay_on_one_side(here, block):
             soundfile.write(f"d/{label}/{number}.wav", np.zeros(100 * (3100 + number)), 100)
     Path("d/a/broken.wav").write_bytes(b"no audio")
     found, draft, _ = block("d")
-    assert found["clip_seconds"] == 30 and found["group_pattern"] == "(.*)"
-    assert found["folds"]["rule"] == "leave_one_group_out"
+    assert found["clip_seconds"] == 30 and "group_pattern" not in found
+    assert found["folds"] == {"rule": "stratified", "count": 2}
+    samples = list_samples("mine", DatasetConfig.model_validate(found))
+    usable = samples[~samples["sample_id"].str.contains("broken")]
+    arguments = (usable[name].tolist() for name in ("group", "split", "content_key"))
+    for fold in deal_folds(usable["label"].to_numpy(), *arguments, FoldRule(**found["folds"])):
+        sides = [set(usable["file"].iloc[rows]) for rows in (fold.train, fold.validation)]
+        assert not sides[0] & sides[1]
     assert any("1 of 5 files cannot be decoded" in note for note in draft["notes"])
 
 
@@ -221,14 +230,155 @@ def test_small_classes_can_be_trained_on(here, block, count, classes, training, 
     assert draft["overlay"].get("protocol") == protocol
 
 
-def test_a_folder_with_a_table_for_each_split(here, block, monkeypatch):
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(here / "hub"))
+def test_a_folder_with_a_table_for_each_split(here, block):
     Path("d").mkdir()
     reviews(40).to_csv("d/train.csv", index=False)
     reviews(60).tail(20).to_csv("d/test.csv", index=False)
     found, draft, _ = block("d")
     assert found["kind"] == "huggingface"
     assert draft["splits"] == {"train": 40, "validation": 20}
+
+
+@pytest.mark.parametrize(
+    ("count", "classes", "twins"), [(12, 2, 1), (30, 3, 1), (800, 100, 1), (24, 8, 2), (9, 3, 1)]
+)
+def test_a_duplicate_among_few_samples_is_no_trouble(here, block, count, classes, twins):
+    frame = reviews(count, classes)
+    pd.concat([frame, frame.head(twins)]).to_csv("t.csv", index=False)
+    found, draft, _ = block("t.csv")
+    assert found["folds"]["rule"] == "stratified"
+    assert draft["samples"] == count + twins
+
+
+def test_unusable_samples_count_for_no_fold(here, block):
+    write_images("d", *in_classes(".", count=4))
+    Path("d/cat/3.png").write_bytes(b"no image")
+    found, draft, _ = block("d")
+    assert found["folds"] == {"rule": "stratified", "count": 3}
+    assert draft["classes"] == {"cat": 3, "dog": 4}
+
+
+def test_an_image_too_large_to_open_is_left_out(here, block, monkeypatch):
+    write_images("d", *in_classes("."))
+    Image.new("1", (90, 90)).save("d/cat/large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    _, draft, _ = block("d")
+    assert any("1 of 7 files cannot be decoded" in note for note in draft["notes"])
+
+
+def test_a_further_folder_beside_splits_is_not_used(here, block):
+    write_images("d", *in_classes("train", "test"), "pred/1.png", "pred/2.png")
+    found, draft, text = block("d")
+    assert found["splits"] == {"train": "train", "test": "validation"}
+    assert draft["classes"] == {"cat": 6, "dog": 6}
+    assert "pred not used" in text
+
+
+@pytest.mark.parametrize(
+    ("names", "table", "said"),
+    [
+        (in_classes("seg_train/seg_train", "seg_test/seg_test"), None, "seem to be splits, not classes"),
+        (["train_images/1.png", "test_images/2.png"], "train.csv", r"d/train\.csv"),
+        (["train_images/1.png", "test_images/2.png"], None, "seem to be splits"),
+        (["images/1.png", "images/2.png"], "labels.csv", r"d/labels\.csv"),
+        (["train/1.png", "test/2.png"], "labels.csv", r"d/labels\.csv"),
+    ],
+)
+def test_folders_that_are_no_classes_are_refused(here, call, names, table, said):
+    write_images("d", *names)
+    if table:
+        pd.DataFrame({"id": ["1", "2"], "label": ["a", "b"]}).to_csv(f"d/{table}", index=False)
+    code, _, err = call("new", "dataset", "mine", "d")
+    assert code == 3 and re.search(said, err), err
+
+
+def test_a_test_split_without_classes_is_said_not_to_be_used(here, block):
+    write_images("d", *in_classes("train", count=6), "test/1.png")
+    found, draft, _ = block("d")
+    assert found["folds"]["rule"] == "stratified"
+    assert "splits" not in draft["choices"]
+    assert any(note.startswith("test: no samples with a label") for note in draft["notes"])
+    assert not any("scored on test" in note for note in draft["overlay"]["notes"])
+
+
+def test_links_to_folders_are_said_not_to_be_followed(here, block):
+    write_images("d", *in_classes("."))
+    write_images("elsewhere", "1.png")
+    Path("d/bird").symlink_to(here / "elsewhere")
+    _, draft, _ = block("d")
+    assert any("links to folders are not followed: bird" in note for note in draft["notes"])
+
+
+@pytest.mark.parametrize("folder", ["", "images/"])
+def test_names_without_their_ending_are_no_texts(here, call, folder):
+    write_images("d", *(f"{folder}{i:08}.png" for i in range(12)))
+    pd.DataFrame({"image": [f"{i:08}" for i in range(12)], "grade": [i % 2 for i in range(12)]}).to_csv(
+        "d/list.csv", index=False
+    )
+    code, _, err = call("new", "dataset", "mine", "d/list.csv")
+    assert code == 3 and "without their ending" in err and f"{folder}00000000.png" in err
+
+
+def test_paths_of_another_folder_are_found(here, call):
+    write_images("d", *(f"images/{i}.png" for i in range(8)))
+    pd.DataFrame({"file": [f"{i}.png" for i in range(8)], "label": [i % 2 for i in range(8)]}).to_csv(
+        "d/list.csv", index=False
+    )
+    code, _, err = call("new", "dataset", "mine", "d/list.csv")
+    assert code == 3 and "This one is images/0.png" in err
+
+
+def test_addresses_of_images_are_no_files(here, block):
+    reviews().assign(image_url=lambda d: [f"https://x.org/{i}.jpg" for i in range(len(d))]).to_csv(
+        "t.csv", index=False
+    )
+    assert block("t.csv")[0]["columns"]["content"] == "text"
+
+
+@pytest.mark.parametrize("blank", ["crosses", "blanks"])
+def test_a_column_that_cannot_be_a_group_is_not_guessed(here, block, blank):
+    frame = reviews().assign(source=["x", "y", "z", "w", ""] * 12, split=["train", "test", "train"] * 20)
+    if blank == "crosses":
+        frame["source"] = frame["source"].replace("", "v")
+    frame["label"] = [i // 6 % 2 for i in range(60)]
+    frame.to_csv("t.csv", index=False)
+    found, draft, _ = block("t.csv")
+    assert "group" not in found["columns"] and found["folds"] == {"rule": "split_column"}
+    assert not any("trained on and scored on" in note for note in draft["notes"])
+
+
+@pytest.mark.parametrize(("separator", "encoding"), [(",", "utf-8"), (";", "cp1252")])
+def test_tables_of_splits_are_read_as_single_ones_are(here, block, separator, encoding):
+    Path("d").mkdir()
+    for name, count in (("train", 40), ("test", 20)):
+        frame = reviews(count, 2).assign(id=range(count))
+        frame["label"] = frame["label"].map({0: "NA", 1: "good "})
+        frame["text"] = name + frame["text"]
+        frame.to_csv(f"d/{name}.csv", index=False, sep=separator, encoding=encoding)
+    found, draft, _ = block("d")
+    assert "sample_id" not in found["columns"]
+    assert draft["classes"] == {"NA": 30, "good": 30}
+    assert draft["splits"] == {"train": 40, "validation": 20}
+
+
+@pytest.mark.parametrize("blank", [True, False])
+def test_a_table_of_a_split_without_labels_is_not_used(here, block, blank):
+    Path("d").mkdir()
+    reviews(40).to_csv("d/train.csv", index=False)
+    test = reviews(20).assign(text=lambda d: "test " + d["text"])
+    (test.assign(label="") if blank else test.drop(columns="label")).to_csv("d/test.csv", index=False)
+    found, draft, _ = block("d")
+    assert found["splits"] == {"train": "train"} and found["folds"]["rule"] == "stratified"
+    assert draft["samples"] == 40
+    assert any(note.startswith("test: no labels") for note in draft["notes"])
+
+
+def test_an_encoder_of_the_hub_needs_a_commit(here, call, block):
+    reviews().to_csv("t.csv", index=False)
+    code, _, err = call("new", "dataset", "mine", "t.csv", "--model", "owner/_Name")
+    assert code == 2 and "--model-revision" in err
+    _, draft, _ = block("t.csv", "--model", "owner/_Name", "--model-revision", "a" * 40)
+    assert draft["overlay"]["encoders"]["name"]["revision"] == "a" * 40
 
 
 @pytest.mark.parametrize(

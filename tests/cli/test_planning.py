@@ -80,6 +80,15 @@ def test_plan_counts_cells_and_bytes(work, data_of):
     assert any("not probed" in line for line in row["unknown"])
 
 
+def test_plan_names_what_no_experiment_uses(work, call):
+    idle = {"encoders": {"other": {"modality": "text", "model": "resources/minilm-l6"}}}
+    write(Path("idle.yaml"), idle)
+    code, out, _ = call("plan", *WORDS, "--configfile", "idle.yaml")
+    assert code == 0
+    assert "in no experiment: encoders other" in out
+    assert "in no experiment" not in call("plan", *WORDS)[1]
+
+
 def test_plan_counts_studies_and_encoder_lora_too(tmp_path, monkeypatch, data_of):
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "config.yaml", tmp_path)

@@ -58,18 +58,24 @@ def test_grid_shape(features: int, expected: tuple[int, int]) -> None:
     assert grid_shape(features) == expected
 
 
-@pytest.mark.parametrize("features", [512, 1024])
 @pytest.mark.parametrize(
-    ("variant", "grid"),
-    [("daam_v1", None), ("mha", None), ("mixture", None), ("gqa", (8, 64)), ("gqdaam", (8, 64))],
+    ("variant", "features", "grid"),
+    [
+        ("daam_v1", 1024, (32, 32)),
+        ("daam_v1", 512, (16, 32)),
+        ("gqa", 1024, (8, 64)),
+        ("gqdaam", 1024, (8, 64)),
+        ("gqa", 5120, (16, 32)),
+        ("gqdaam", 384, (16, 32)),
+    ],
 )
-def test_only_what_grouped_queries_give_lies_on_eight_heads_of_sixty_four(
-    variant: str, grid: tuple[int, int] | None, features: int
+def test_only_what_grouped_queries_give_of_1024_lies_on_eight_heads_of_sixty_four(
+    variant: str, features: int, grid: tuple[int, int]
 ) -> None:
     with torch.device("meta"):
         decoder = build_model(variant, 24, features, 4, CORRECTED).decoder
     assert isinstance(decoder, ConvolutionalDecoder)
-    assert decoder.grid == (grid or {512: (16, 32), 1024: (32, 32)}[features])
+    assert decoder.grid == grid
 
 
 def test_a_grid_holds_all_features() -> None:

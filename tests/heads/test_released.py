@@ -251,7 +251,7 @@ def decoder(x: Array, w: Weights, height: int) -> Array:
 
 
 @pytest.mark.parametrize(
-    ("variant", "features", "height"), [("daam_v1", 12, 3), ("mixture", 20, 4), ("gqdaam", 12, 8)]
+    ("variant", "features", "height"), [("daam_v1", 12, 3), ("mixture", 20, 4), ("gqdaam", 12, 16)]
 )
 @modes
 def test_the_whole_classifier(variant: str, features: int, height: int, training: bool) -> None:

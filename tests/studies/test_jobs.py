@@ -190,6 +190,23 @@ def test_the_overlay_measures_every_switch():
     assert {job.pick.size for job in jobs if job.pick} == {1, 2, 3, 4, 5}
 
 
+@pytest.mark.parametrize("has_density", [True, False])
+def test_studies_reach_modules_of_ones_own(tmp_path, has_density):
+    (tmp_path / "own.py").write_text("")
+    own = {"mine": {"module": f"{tmp_path}/own.py:Mine", "has_density": has_density}}
+    tried = [{"dataset": "vader", "encoder": "minilm-l6", "variants": ["mine"], "seeds": [3]}]
+    settings = {"variants": own, "experiments": tried}
+    assert {j.variant for j in studies_of({"kind": "protocols", "variants": ["mine"]}, **settings)} == {
+        "mine"
+    }
+    layers = {"kind": "layer_ablation", "variants": ["mine"]}
+    if has_density:
+        assert {job.pick.size for job in studies_of(layers, **settings)} == {1, 3}
+    else:
+        with pytest.raises(ConfigError, match="no density"):
+            studies_of(layers, **settings)
+
+
 def test_studies_reach_encoder_variants_by_name_and_as_part_of_all():
     experiment = {"dataset": "vader", "encoder": "minilm-l6", "variants": ["mha"], "seeds": [3]}
     tuned = [experiment | {"encoder_variants": ["encoder_lora_plus_r4"]}]

@@ -1,11 +1,12 @@
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from daam_bench.config import FoldRule
 from daam_bench.errors import DataError
-from daam_bench.training.folds import deal_folds, hold_out, units_of
+from daam_bench.training.folds import check_dealing, deal_folds, hold_out, units_of
 
 
 def rule(**settings):
@@ -49,6 +50,7 @@ def test_stratified_keeps_class_shares():
         ([0, 1], ["a", "b"], {"rule": "stratified", "count": 2}),
         ([0, 0], ["a", "b"], {"rule": "stratified", "count": 2}),
         ([0, 0], ["a", "a"], {"rule": "stratified_by_group", "count": 2}),
+        ([0, 1], ["a", ""], {}),
     ],
 )
 def test_folds_that_cannot_be_dealt_are_refused(labels, groups, settings):
@@ -134,6 +136,30 @@ def test_hold_out_keeps_equal_contents_together():
     fitted, held_out = hold(np.arange(100), labels, 0, contents=contents)
     assert len(held_out) == 10
     assert not {contents[row] for row in fitted} & {contents[row] for row in held_out}
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_hold_out_of_few_samples_keeps_equal_contents_together(classes):
+    labels = np.arange(6 * classes) % classes
+    contents = different(len(labels))
+    contents[classes] = contents[0]
+    for seed in range(5):
+        fitted, held_out = hold(np.arange(len(labels)), labels, seed, contents=contents)
+        assert not {contents[row] for row in fitted} & {contents[row] for row in held_out}
+
+
+def test_samples_without_a_group_are_units_of_their_own():
+    units = units_of(["1", "2", "3", "1", "4"], ["a", "", "a", "", ""])
+    assert units[0] == units[2] == units[3]
+    assert len(set(units)) == 3
+
+
+def test_a_fold_of_one_class_is_found_before_anything_is_computed():
+    samples = pd.DataFrame(
+        {"label": [0, 0, 1, 0], "group": list("aabb"), "split": "", "content_key": list("1234")}
+    )
+    with pytest.raises(DataError, match="fold 'b' would be trained on one class alone"):
+        check_dealing(samples, rule())
 
 
 def test_hold_out_of_too_few_samples_is_refused():

@@ -19,7 +19,7 @@ from daam_bench.training.together import train_together
 
 SAMPLES, LAYERS, FEATURES, CLASSES, CHANNELS = 61, 6, 14, 3, 5
 EPOCHS, BATCH, RATE, SEED = 15, 8, 1e-3, (5, 2)
-GRIDS = {14: (2, 7), 512: (8, 64)}
+GRIDS = {14: (2, 7), 512: (16, 32)}
 Weights = dict[str, Tensor]
 
 

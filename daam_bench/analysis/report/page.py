@@ -108,7 +108,7 @@ def _provenance(links: Links, manifests: Sequence[Mapping[str, Any]]) -> dict[st
         "rates": frame_grid(rate_frame(manifests), lambda d, e, _: links.manifest(d, e)),
         "sources": [source_of(manifest, links) for manifest in manifests],
         "provenance": {
-            "Protocol": distinct(r.protocol for r in records if r.protocol),
+            "Protocol": distinct(r.protocol for r in records if r.protocol and r.kind != "baseline"),
             "Training": distinct(r.training for r in records if r.training),
             "Environment": distinct(r.environment for r in records),
         },

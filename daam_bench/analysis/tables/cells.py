@@ -56,9 +56,9 @@ def ranges(frame: pd.DataFrame, low: str, high: str, style: str = ".1f", none: s
 
 def differences(frame: pd.DataFrame, value: str, low: str, high: str) -> list[str]:
     """Return `+1.2 (-0.3 to +2.7)` for each row, nothing where there is no difference to show."""
-    spans = ranges(frame, low, high, "+.1f", none="")
+    spans = ranges(frame, low, high, "+z.1f", none="")
     pairs = zip(frame[value], spans, strict=True)
-    return ["" if pd.isna(d) else f"{d:+.1f}" + (f" ({span})" if span else "") for d, span in pairs]
+    return ["" if pd.isna(d) else f"{d:+z.1f}" + (f" ({span})" if span else "") for d, span in pairs]
 
 
 def counts(frame: pd.DataFrame, first: str, second: str, word: str) -> list[str]:

@@ -24,7 +24,7 @@ def _readable(frame: pd.DataFrame) -> Sheet:
     found = differences(frame, "difference_percent", "low_percent", "high_percent")
     sheet.numbers("Difference (points)", "difference_percent", found)
     sheet.numbers("p (Holm)", "p_holm", probabilities(frame["p_holm"]))
-    sheet.numbers("Effect d_z", "effect", numbers(frame["effect"], "+.2f"))
+    sheet.numbers("Effect d_z", "effect", numbers(frame["effect"], "+z.2f"))
     # No two scores are further apart than 100 points: such a table cannot show any difference.
     detectable = [
         "" if pd.isna(value) else "none" if value > 100 else f"{value:.1f}"

@@ -73,11 +73,11 @@ def _readable(frame: pd.DataFrame) -> Sheet:
     sheet.numbers("Runs", "runs", numbers(frame["runs"], ".0f"))
     for measure, title in MEASURES.items():
         found = zip(*(frame[f"{measure}_all_{name}"] for name in ("mean", "min", "max")), strict=True)
-        texts = ["" if pd.isna(m) else f"{m:+.2f} ({a:+.2f} to {b:+.2f})" for m, a, b in found]
+        texts = ["" if pd.isna(m) else f"{m:+z.2f} ({a:+z.2f} to {b:+z.2f})" for m, a, b in found]
         sheet.numbers(title, f"{measure}_all_mean", texts)
     for of, title in (("folds", "Other fold"), ("seeds", "Same fold, other seed")):
         column = f"layers_spearman_{of}_mean"
-        sheet.numbers(title, column, numbers(frame[column], "+.2f"))
+        sheet.numbers(title, column, numbers(frame[column], "+z.2f"))
     cells = zip(frame["spread_mean"], frame["spread_max"], strict=True)
     texts = [f"{mean:.3f} ({most:.3f})" for mean, most in cells]
     sheet.numbers("Spread of IF, mean (largest)", "spread_mean", texts)
