@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from page import origin_of, replace_figures
 
-from daam_bench.analysis.studies.switch_effects import TOGETHER, readable_switch_effects
+from daam_bench.analysis.tables.switch_effects import TABLE, TOGETHER
 
 
 def table_of(results: Path) -> str:
@@ -15,7 +15,7 @@ def table_of(results: Path) -> str:
     keys = ["dataset", "encoder", "switch", "value"]
     alone = frame.groupby(keys, dropna=False)["variant"].transform("size") == 1
     kept = frame[((frame["variant"] == TOGETHER) | alone) & frame["value"].notna()]
-    shown = readable_switch_effects(kept)[
+    shown = TABLE.readable(kept).plain()[
         ["Row", "Switch", "Change", "Variant", "Effect (points)", "Runs unchanged", "Dataset"]
     ]
     return f"{shown.to_markdown(index=False, disable_numparse=True)}\n\n{origin_of(results, 'make studies')}"

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 import psutil
 
 from daam_bench.checks.finding import Finding, Level
+from daam_bench.environment import has_bfloat16
 
 _ENOUGH_MEMORY = 4e9
 # "torch>=2.8" and "dask[array]>=2026.8", without an environment marker: name and lower or exact bound.
@@ -66,7 +67,8 @@ def check_device() -> Iterator[Finding]:
         )
         yield Finding("warn", "GPU", f"torch is built for CUDA {torch.version.cuda} but finds none", remedy)
     else:
-        yield Finding("ok", "GPU", "none; everything runs on the processor")
+        said = "" if has_bfloat16("cpu") else "; it has no bfloat16, mixed precision is computed in float32"
+        yield Finding("ok", "GPU", f"none; everything runs on the processor{said}")
 
 
 def check_processor() -> Iterator[Finding]:

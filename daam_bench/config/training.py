@@ -35,7 +35,9 @@ class TrainingConfig(Section):
     focal_gamma: float = Field(2.5, ge=0)
     focal_alpha: float = Field(0.25, gt=0)
     precision: Literal["float32", "bfloat16"] = Field(
-        "bfloat16", description="bfloat16: automatic mixed precision; float32: full precision throughout"
+        "bfloat16",
+        description="bfloat16: automatic mixed precision, which on a processor without bfloat16 is float32; "
+        "float32: full precision throughout",
     )
     decoder_channels: int = Field(512, ge=1, description="channels between the decoder's two convolutions")
     density_heads: int | None = Field(

@@ -27,10 +27,11 @@ from daam_bench.heads.low_rank import lora_b_parameters as lora_b_parameters
 from daam_bench.heads.mixture import MixtureOfDensities as MixtureOfDensities
 from daam_bench.heads.mixture import Normalisation as Normalisation
 from daam_bench.heads.model import AttentionClassifier as AttentionClassifier
-from daam_bench.heads.model import ChoosesItsSize as ChoosesItsSize
 from daam_bench.heads.model import Classifier as Classifier
 from daam_bench.heads.model import HasAttentionWeights as HasAttentionWeights
 from daam_bench.heads.model import HasDensity as HasDensity
+from daam_bench.heads.model import HasNote as HasNote
+from daam_bench.heads.model import HasPenalty as HasPenalty
 from daam_bench.heads.model import ParameterCounts as ParameterCounts
 from daam_bench.heads.multi_head import AttentionAxis as AttentionAxis
 from daam_bench.heads.multi_head import LayerSelfAttention as LayerSelfAttention

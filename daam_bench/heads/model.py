@@ -30,11 +30,16 @@ class HasAttentionWeights(Protocol):
 
 
 @runtime_checkable
-class ChoosesItsSize(Protocol):
-    """An attention module that prunes itself in training."""
+class HasPenalty(Protocol):
+    """An attention module that adds to the loss, for example to prune itself in training."""
 
     def penalty(self, samples: int) -> Tensor:
         """Return what to add to the mean loss of so many training samples."""
+
+
+@runtime_checkable
+class HasNote(Protocol):
+    """An attention module that chooses something about itself in training."""
 
     def note(self) -> str:
         """Say what was chosen."""
@@ -113,11 +118,11 @@ class AttentionClassifier(Classifier):
 
     def penalty(self, samples: int) -> Float[Tensor, ""] | None:
         """Return what the attention adds to the mean loss of so many training samples; mostly None."""
-        return self.attention.penalty(samples) if isinstance(self.attention, ChoosesItsSize) else None
+        return self.attention.penalty(samples) if isinstance(self.attention, HasPenalty) else None
 
     def note(self) -> str:
         """Say what the attention chose about itself in training; mostly nothing."""
-        return self.attention.note() if isinstance(self.attention, ChoosesItsSize) else ""
+        return self.attention.note() if isinstance(self.attention, HasNote) else ""
 
     def parameter_counts(self) -> ParameterCounts:
         """Count the parameters that training changes; frozen ones are left out."""

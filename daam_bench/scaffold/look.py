@@ -195,7 +195,7 @@ def _check_classes(path: Path, inner: Path, files: Sequence[str], splits: Sequen
 
 
 def look_at_hub(config: DatasetConfig, said: Said) -> Seen:
-    """Return modality, columns and splits of a Hugging Face dataset, from the features of its training split."""
+    """Return modality, columns and splits of a Hugging Face dataset, from its features."""
     from daam_bench.datasets.hugging_face import label_names, load_splits
 
     loaded = load_splits(config)

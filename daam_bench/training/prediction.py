@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from daam_bench.config import TrainingConfig
+from daam_bench.environment import has_bfloat16
 from daam_bench.training.folds import Rows
 from daam_bench.training.order import batches_of
 from daam_bench.training.source import Buffer
@@ -43,5 +44,5 @@ def evaluation_batch(buffer: Buffer) -> int:
 
 def autocast(device: torch.device, training: TrainingConfig) -> torch.autocast:
     """Return the context that a forward pass of the configured precision runs in."""
-    enabled = training.precision == "bfloat16"
+    enabled = training.precision == "bfloat16" and has_bfloat16(device.type)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

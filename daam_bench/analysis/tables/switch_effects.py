@@ -127,7 +127,7 @@ def _sources(keys: Keys, column: str, results: Results) -> list[Run]:
 
 TABLE = Table(
     title="Effects of switches",
-    caption="The effect of each switch alone (D1 to D9 of the paper's and the released scripts' "
+    caption="The effect of each switch alone (D1 to D9 and D11 of the paper's and the released scripts' "
     "disagreements): score with the switch changed minus score of the ordinary runs, in points of percent, "
     "with its 95 % interval and p (corrected resampled t over folds, Holm's correction over all rows of a "
     "cache that are a variant). Rows of all touched variants average them first. Only variants that a switch "
