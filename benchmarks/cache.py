@@ -5,8 +5,7 @@ sample in float16. Every ratio is a median over rounds that run all ways in turn
 
 - Bare forwards run the very batches of the extraction as it runs them: side by side, one to a thread.
 - The naive way takes samples in random order, in batches of 16 that are padded to the longest of each, keeps
-  all hidden states and pools them afterwards. Keys that end in `_of_the_dataset` pad every batch to the
-  longest sample of the dataset instead, as `padding="max_length"` would.
+  all hidden states and pools them afterwards.
 - Peak memory is what extraction adds in a fresh process whose model and table of samples are loaded.
 - Reading runs in a process whose private memory the kernel holds to half of the cache's size: nothing can
   keep the cache but the page cache, which the kernel takes back at need. Chunks are verified before the timed
@@ -25,7 +24,6 @@ import zarr
 from measure import Facts, interleave, limited, median_ratio, peak_mebibytes, write_results
 from rich.progress import Progress
 from synthetic import write_synthetic_cache
-from torch.nn.functional import pad
 
 from daam_bench.cache.batches import POSITIONS_ON_CPU, batches_by_length, encoding_streams
 from daam_bench.cache.extraction import ExtractionSpec, describe, fill
@@ -40,7 +38,7 @@ from daam_bench.encoders.pooling import masked_mean
 
 RESOURCES = Path("resources")
 SCRATCH = Path("results")
-SAMPLES, FEW_SAMPLES = 9216, 2048  # for what differs little, for what differs much
+SAMPLES, FEW_SAMPLES = 2560, 768  # for what differs little, for what differs much
 MEMORY_SAMPLES = 1536  # and 8 times as many
 NAIVE_BATCH, TRAINING_BATCH = 16, 32
 READ_SAMPLES, LAYERS, FEATURES = 24_000, 24, 1024
@@ -102,17 +100,12 @@ def bare_forwards(encoder: Any, batches: list[list[Any]], side_by_side: bool) ->
 
 
 @torch.inference_mode()
-def naive(encoder: Any, inputs: list[Any], size: int, length: int = 0) -> int:
-    """Forward random batches, keep all hidden states, pool them afterwards; return the bytes kept.
-
-    Batches are padded to `length`, or to the longest sample of each where that is longer.
-    """
+def naive(encoder: Any, inputs: list[Any], size: int) -> int:
+    """Forward random batches, keep all hidden states, pool them afterwards; return the bytes kept."""
     order = np.random.default_rng(0).permutation(len(inputs))
     kept = []
     for start in range(0, len(order), size):
         padded, mask = encoder.batch([inputs[row] for row in order[start : start + size]])
-        missing = (0, max(0, length - mask.shape[1]))
-        padded, mask = {k: pad(v, missing) for k, v in padded.items()}, pad(mask, missing)
         kept.append((encoder.model(**padded, output_hidden_states=True).hidden_states[1:], mask))
     pooled = [torch.stack([masked_mean(s, mask) for s in states], dim=1) for states, mask in kept]
     assert sum(map(len, pooled)) == len(inputs)
@@ -123,7 +116,6 @@ def measure_extraction() -> tuple[dict[str, float], dict[str, Any]]:
     encoder: Any = load_encoder("minilm-l6", SPEC.encoder)
     samples, few = vader(SAMPLES), vader(FEW_SAMPLES)
     inputs, few_inputs = (encoder.prepare(some, Path()).inputs for some in (samples, few))
-    longest = max(map(len, inputs))
     rows_per_chunk = describe(SPEC, encoder, samples)[0].rows_per_chunk
     batches = batches_of(encoder, inputs, rows_per_chunk)
     # What differs by a few percent takes more samples, and rounds of its own.
@@ -138,14 +130,11 @@ def measure_extraction() -> tuple[dict[str, float], dict[str, Any]]:
         {
             "extraction": lambda: extract(encoder, few),
             "naive": lambda: naive(encoder, few_inputs, NAIVE_BATCH),
-            "naive_of_the_dataset": lambda: naive(encoder, few_inputs, NAIVE_BATCH, longest),
             "one_by_one": lambda: naive(encoder, few_inputs, 1),
         }
     )
     stored = extract(encoder, few)
-    unpooled, unpooled_of_the_dataset = (
-        naive(encoder, few_inputs, NAIVE_BATCH, length) for length in (0, longest)
-    )
+    unpooled = naive(encoder, few_inputs, NAIVE_BATCH)
 
     def over_extraction(way: str) -> float:
         return median_ratio(seconds[way], seconds["extraction"])
@@ -156,10 +145,8 @@ def measure_extraction() -> tuple[dict[str, float], dict[str, Any]]:
             close["bare_one_after_another"], close["extraction"]
         ),
         "speedup_over_naive_extraction": over_extraction("naive"),
-        "speedup_over_naive_padded_to_longest_of_the_dataset": over_extraction("naive_of_the_dataset"),
         "speedup_over_one_by_one": over_extraction("one_by_one"),
         "bytes_saved_over_unpooled": unpooled / stored,
-        "bytes_saved_over_unpooled_padded_to_longest_of_the_dataset": unpooled_of_the_dataset / stored,
     }
     raw = {
         "seconds": seconds,
@@ -168,7 +155,6 @@ def measure_extraction() -> tuple[dict[str, float], dict[str, Any]]:
         "samples_close": SAMPLES,
         "bytes_stored": stored,
         "bytes_unpooled": unpooled,
-        "bytes_unpooled_padded_to_longest_of_the_dataset": unpooled_of_the_dataset,
     }
     return ratios, raw
 
