@@ -1,6 +1,7 @@
 """`python -m benchmarks.torture`: every kind of torture, counted in results/benchmarks/torture.json."""
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -110,6 +111,7 @@ def _run(given: argparse.Namespace, folder: Path) -> dict[str, dict[str, Any]]:
     """Run each kind in a forked child, a few at once, longest first; return what each found."""
     import snakemake.cli  # noqa: F401  (children inherit what is imported here)
 
+    gc.freeze()  # no child looks for garbage among what it inherits
     logging.disable(logging.CRITICAL)  # what is expected to go wrong
     torturers = {k: t for k, t in _torturers(folder, given).items() if k in given.kinds}
     waiting, running, found = list(torturers), {}, {}

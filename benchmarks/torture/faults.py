@@ -39,14 +39,12 @@ def inject(world: World, count: int, seed: int, budget: Budget) -> Tally:
     """
     tally = Tally()
     jobs = works(world)
-    numbers = {name: _calls_of(world, work) for name, work in jobs.items()}
+    folder = world.folder / "fault"
+    undisturbed = {name: _undisturbed(work, folder) for name, work in jobs.items()}
+    numbers = {name: calls for name, (_, calls) in undisturbed.items()}
     share = count / sum(numbers.values())
     for name, work in jobs.items():
-        folder = work.begin(world.folder / "fault")
-        whole = run_child(lambda work=work, folder=folder: work.run(folder))
-        if whole.code:
-            raise RuntimeError(whole.text)
-        expected = state_of(folder)
+        expected, _ = undisturbed[name]
         for nth, how, label, error in _trials(numbers[name], share, seed):
             if not budget.left():
                 return tally
@@ -79,15 +77,19 @@ def _trials(number: int, share: float, seed: int) -> Iterator[tuple[int, How, st
         yield nth, *_FAULTS[(seed + trial + trial // number) % len(_FAULTS)]
 
 
-def _calls_of(world: World, work: Work) -> int:
-    folder = work.begin(world.folder / "fault")
+def _undisturbed(work: Work, folder: Path) -> tuple[dict[str, bytes], int]:
+    """Run a job without a fault; return what it leaves, and its number of writing calls."""
 
     def counted() -> None:
         arm(folder, 0, How.COUNT)
         work.run(folder)
         print("calls:", calls())
 
-    return int(run_child(counted).text.rpartition("calls: ")[2].split()[0])
+    work.begin(folder)
+    ended = run_child(counted)
+    if ended.code:
+        raise RuntimeError(ended.text)
+    return state_of(folder), int(ended.text.rpartition("calls: ")[2].split()[0])
 
 
 def _wrong_end(ended: Ended, how: How) -> str | None:

@@ -2,7 +2,6 @@
 
 import random
 import signal
-import statistics
 from pathlib import Path
 
 from benchmarks.torture.children import Ended, run_child
@@ -33,22 +32,17 @@ class _Job:
     def __init__(self, world: World, name: str, work: Work) -> None:
         self.name, self.work = name, work
         self.folder, self.whole = (world.folder / f"{name}{end}".replace(" ", "-") for end in ("", "-whole"))
-        ends = []
-        for _ in range(2):
-            work.begin(self.whole)
-            StandIn.rows.take()
-            CountingEpochs.begun.take()
-            ends.append(run_child(lambda: work.run(self.whole)))
-            if ends[-1].code:
-                raise RuntimeError(ends[-1].text)
-            self.rows, self.epochs = StandIn.rows.take(), CountingEpochs.begun.take()
-        self.expected = state_of(self.whole)
-        self.seconds = statistics.median(ended.seconds for ended in ends)
         work.begin(self.whole)
-        counted = run_child(self._count_calls)
-        self.calls = int(counted.text.rpartition("calls: ")[2].split()[0])
+        StandIn.rows.take()
+        CountingEpochs.begun.take()
+        ended = run_child(self._undisturbed)
+        if ended.code:
+            raise RuntimeError(ended.text)
+        self.rows, self.epochs = StandIn.rows.take(), CountingEpochs.begun.take()
+        self.expected, self.seconds = state_of(self.whole), ended.seconds
+        self.calls = int(ended.text.rpartition("calls: ")[2].split()[0])
 
-    def _count_calls(self) -> None:
+    def _undisturbed(self) -> None:
         arm(self.whole, 0, How.COUNT)
         self.work.run(self.whole)
         print("calls:", calls())
@@ -141,16 +135,18 @@ def _share_of_chunk(rows: int) -> str:
 def _kill(works: dict[str, Work], world: World, count: int, seed: int, budget: Budget) -> Tally:
     """Kill jobs, one after another and round again, until `count` kills have landed."""
     tally, random_ = Tally(), random.Random(seed)
-    jobs = [_Job(world, name, work) for name, work in works.items()]
-    runs = 0
+    names, jobs, runs = list(works), {}, 0
     while tally.tried < count and budget.left():
-        job = jobs[runs % len(jobs)]
+        name = names[runs % len(names)]
+        if name not in jobs:
+            jobs[name] = _Job(world, name, works[name])
+        job = jobs[name]
         runs += 1
         _torture(job, random_, tally, f"seed {seed}, run {runs}, {job.name}", count - tally.tried)
     tally.facts |= {
         "runs": runs,
-        "seconds_undisturbed": {job.name: round(job.seconds, 3) for job in jobs},
-        "writing_calls": {job.name: job.calls for job in jobs},
+        "seconds_undisturbed": {name: round(job.seconds, 3) for name, job in jobs.items()},
+        "writing_calls": {name: job.calls for name, job in jobs.items()},
     }
     return tally
 

@@ -67,7 +67,7 @@ def check_device() -> Iterator[Finding]:
         )
         yield Finding("warn", "GPU", f"torch is built for CUDA {torch.version.cuda} but finds none", remedy)
     else:
-        said = "" if has_bfloat16("cpu") else "; it has no bfloat16, mixed precision is computed in float32"
+        said = "" if has_bfloat16("cpu") else " (no bfloat16: mixed precision is float32)"
         yield Finding("ok", "GPU", f"none; everything runs on the processor{said}")
 
 

@@ -13,7 +13,6 @@ ROOT = Path(__file__).parents[2]
 KINDS = {
     "kills_extraction": "differs in",
     "damages_zarr": "verify finds nothing",
-    "damages_hdf5": "verify finds nothing",
     "bad_inputs": "was accepted",
     "write_faults": "a traceback",
 }
