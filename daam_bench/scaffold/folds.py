@@ -84,9 +84,10 @@ def said_of_rule(rule: dict[str, Any], frame: pd.DataFrame) -> str:
 
 
 def rare_classes(frame: pd.DataFrame) -> list[str]:
-    """Return the classes that cannot be both trained on and scored on: all their samples are equal."""
+    """Return the classes that cannot be both trained on and scored on: of one sample, its copies, or none."""
     names = frame.attrs["class_names"]
-    return [names[int(label)] for label, count in _different(frame).items() if count < 2]  # type: ignore[call-overload]
+    counts = _different(frame).reindex(range(len(names)), fill_value=0)
+    return [name for name, count in zip(names, counts, strict=True) if count < 2]
 
 
 def is_pure(frame: pd.DataFrame) -> bool:

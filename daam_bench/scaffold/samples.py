@@ -85,7 +85,7 @@ def _set_labels(settings: dict[str, Any], frame: pd.DataFrame, seen: Seen) -> bo
             found=f"one in {shown}",
         )
     settings["labels"] = {label: label for label in classes if label not in rare}
-    seen.left_out.append(f"classes with a single sample are left out, as none could score them: {shown}")
+    seen.left_out.append(f"classes with a single sample or none are left out: {shown}")
     return True
 
 

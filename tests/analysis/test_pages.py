@@ -4,21 +4,14 @@ import importlib
 from pathlib import Path
 
 import pytest
-from analysis.whole import fill, results_in
-
-from daam_bench.analysis.tables import write_study_tables, write_tables
+from analysis.whole import fill_with_tables
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    fill(folder)
-    found = results_in(folder)
-    write_tables(found.folders, folder / "tables")
-    write_study_tables(found.folders, found.studies, folder / "tables")
-    return folder
+    return fill_with_tables(tmp_path_factory.mktemp("results"))
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 from analysis.conftest import write_predictions
-from analysis.whole import PLACE, RUNS, SCORES, STUDIES, epochs, fill, results_in
+from analysis.whole import PLACE, RUNS, SCORES, STUDIES, epochs, fill, fill_with_tables, results_in
 
 from daam_bench.analysis.names import STUDY_TABLES, TABLES
 from daam_bench.analysis.paper.compare import NOT_RUN
-from daam_bench.analysis.tables import find_table, write_study_tables, write_tables
+from daam_bench.analysis.tables import find_table
 from daam_bench.analysis.tables.base import texts_of
 from daam_bench.analysis.tables.made_of import read_made_of
 from daam_bench.errors import RecordError
@@ -18,12 +18,7 @@ from daam_bench.records import read_record, write_record
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    fill(folder)
-    results = results_in(folder)
-    write_tables(results.folders, folder / "tables")
-    write_study_tables(results.folders, results.studies, folder / "tables")
-    return folder
+    return fill_with_tables(tmp_path_factory.mktemp("results"))
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from analysis.conftest import ENTROPIES, make_record, with_, write_density, write_predictions, write_runs
 
-from daam_bench.analysis.tables import Results
+from daam_bench.analysis.tables import Results, write_study_tables, write_tables
 from daam_bench.config import Protocol
 from daam_bench.records import EpochRecord, read_record, write_finished, write_record
 
@@ -75,3 +75,12 @@ def results_in(root):
         for kind in ("runs", "studies")
     }
     return Results(found["runs"], found["studies"])
+
+
+def fill_with_tables(root):
+    """Write what `fill` does and every table of it; return the folder."""
+    fill(root)
+    results = results_in(root)
+    write_tables(results.folders, root / "tables")
+    write_study_tables(results.folders, results.studies, root / "tables")
+    return root
