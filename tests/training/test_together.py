@@ -351,7 +351,7 @@ def test_a_killed_job_goes_on_after_its_last_epoch(tmp_path):
         sys.path[:0] = [{str(Path(__file__).parents[1])!r}]
         import os, signal
         from training import test_together as tests
-        made = tests.replica(epochs=3)
+        made = tests.replica(epochs=2)
         stem = tests.Path({str(tmp_path)!r}) / "fold0_seed0"
         tests.load_checkpoint(stem, "key", made)
         before = made.trained_epochs
@@ -362,14 +362,14 @@ def test_a_killed_job_goes_on_after_its_last_epoch(tmp_path):
         print(before, [e.train_loss for e in made.epochs])
     """)
     codes = []
-    for _ in range(4):
+    for _ in range(3):
         done = subprocess.run(
             [sys.executable, "-c", script], env=os.environ, capture_output=True, text=True, check=False
         )
         codes.append(done.returncode)
-    assert codes == [-signal.SIGKILL] * 3 + [0]
-    (whole,), _ = train("resident", replica(epochs=3))
-    assert done.stdout == f"3 {[e.train_loss for e in whole.epochs]}\n"
+    assert codes == [-signal.SIGKILL] * 2 + [0]
+    (whole,), _ = train("resident", replica(epochs=2))
+    assert done.stdout == f"2 {[e.train_loss for e in whole.epochs]}\n"
 
 
 @pytest.mark.parametrize("layers, features, expected", [(24, 1024, 512), (40, 5120, 81), (4096, 8192, 1)])
