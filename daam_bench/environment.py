@@ -34,14 +34,16 @@ def has_bfloat16(device: str) -> bool:
     """Return whether a device multiplies bfloat16 by itself.
 
     A processor that does not takes several times as long as in float32: mixed precision is computed in
-    float32 there.
+    float32 there. Builds of torch without oneDNN, which is asked, are taken to have it.
 
     Args:
         device: as torch names it.
     """
     import torch
 
-    return not device.startswith("cpu") or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if not device.startswith("cpu") or not torch.backends.mkldnn.is_available():
+        return True
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def describe_environment(device: str, threads: int) -> dict[str, str]:
