@@ -41,7 +41,7 @@ def has_bfloat16(device: str) -> bool:
     """
     import torch
 
-    if not device.startswith("cpu") or not torch.backends.mkldnn.is_available():
+    if not device.startswith("cpu") or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return True
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
