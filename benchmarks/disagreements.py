@@ -11,7 +11,7 @@ from daam_bench.analysis.tables.switch_effects import TABLE, TOGETHER
 
 def table_of(results: Path) -> str:
     """Return the effects on all touched variants together, or on the only one, as Markdown."""
-    frame = pd.read_csv(results / "tables/switch_effects.csv")
+    frame = pd.read_csv(results / "tables/switch_effects.csv").fillna({"label": ""})
     keys = ["dataset", "encoder", "switch", "value"]
     alone = frame.groupby(keys, dropna=False)["variant"].transform("size") == 1
     kept = frame[((frame["variant"] == TOGETHER) | alone) & frame["value"].notna()]
