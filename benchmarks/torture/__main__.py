@@ -23,7 +23,7 @@ SIZES = {
     "real_changes": 1000,
     "cosmetic_changes": 1000,
     "bad_inputs": 100_000,
-    "write_faults": 1500,
+    "write_faults": 1600,
     "writer_races": 100,
 }
 # Every change is made at any scale but where the smallest is asked for.
