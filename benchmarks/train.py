@@ -5,13 +5,9 @@ over a DataLoader. Every ratio is a median over rounds that run all ways in turn
 counted, and the accuracies, whose spread over seeds is beside them; `rounds` in the file says how many.
 """
 
-import json
 import multiprocessing
 import os
-import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -22,12 +18,14 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-import yaml
 from measure import ROUNDS, interleave, median_ratio, peak_mebibytes, write_results
+from replicas import measure_replicas
 from rich.progress import Progress
+from subject import CLASSES, FEATURES, LAYERS, PROTOCOL, ROW_BYTES, STEPS, model_of, replica_of
 from synthetic import write_synthetic_cache
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
+from whole_run import AGAIN, measure_workflow
 
 from daam_bench.allocator import keep_freed_memory
 from daam_bench.cache.reader import open_cache
@@ -35,33 +33,14 @@ from daam_bench.cache.stream import RowReader
 from daam_bench.config import FoldRule, Protocol, TrainingConfig
 from daam_bench.heads import build_model
 from daam_bench.training import run as training_run
-from daam_bench.training.batched import batch_replicas
 from daam_bench.training.bench import MEMORY, Bench, open_bench
 from daam_bench.training.replica import Replica, Split
 from daam_bench.training.source import ResidentSource, Source, StreamingSource
 from daam_bench.training.spec import TrainingSpec
 from daam_bench.training.together import train_together
 
-LAYERS, FEATURES, CLASSES = 24, 1024, 4
-ROW_BYTES = LAYERS * FEATURES * 2
-STEPS = 8
 FEW_ROUNDS = 3  # of what takes minutes
-PROTOCOL = Protocol.model_validate({"name": "corrected", "select": "last"})
-ROOT = Path(__file__).parents[1]
 SCRATCH = Path("results")
-
-
-def model_of(channels: int = 512, seed: int = 0) -> Any:
-    torch.manual_seed(seed)
-    return build_model("daam_v1", LAYERS, FEATURES, CLASSES, PROTOCOL, decoder_channels=channels)
-
-
-def replica_of(samples: int, batch: int, precision: str, channels: int = 512, **settings: Any) -> Replica:
-    """Return a replica that fits all but the last two of some samples."""
-    training = TrainingConfig.model_validate({"batch_size": batch, "precision": precision, **settings})
-    rows = np.arange(samples)
-    labels = torch.arange(samples) % CLASSES
-    return Replica(model_of(channels), labels, Split(rows[:-2], None, rows[-2:]), training, PROTOCOL, (0, 0))
 
 
 def plain_epoch(batch: int) -> Callable[[], object]:
@@ -280,108 +259,6 @@ def measure_precision(seeds: int = 5) -> tuple[dict[str, float], dict[str, Any]]
     return {"mixed_precision_gap_over_float32_spread": gap / spread}, facts | {"chance": 1 / CLASSES}
 
 
-def measure_replicas(device: torch.device, count: int = 25) -> tuple[dict[str, float], dict[str, Any]]:
-    """Time an epoch of 5 folds x 5 seeds at once, one after another, and of their convolutions alone.
-
-    The convolutions are the library's, as one model on the samples of all replicas, which is the least that
-    they take.
-    """
-    batch, samples = 8, 8 * STEPS * 5 // 4
-    values, labels = torch.randn(samples, LAYERS, FEATURES, device=device), torch.arange(samples) % CLASSES
-    training = TrainingConfig(batch_size=batch, precision="bfloat16")
-    source = ResidentSource(values, ROW_BYTES, 2**30)
-    rows = np.arange(samples)
-
-    def replicas() -> list[Replica]:
-        splits = [Split(np.setdiff1d(rows, rows[fold::5]), None, rows[fold::5]) for fold in range(5)]
-        return [
-            Replica(model_of().to(device), labels.to(device), splits[i % 5], training, PROTOCOL, (i, i % 5))
-            for i in range(count)
-        ]
-
-    together, alone = replicas(), replicas()
-    batched = batch_replicas(together, source)
-    assert batched is not None
-    epochs = iter(range(1, 1000))
-    convolutions = model_of().decoder.convolutions.to(device, memory_format=torch.channels_last)
-    image = torch.randn(count * batch, LAYERS, 32, 32, device=device)
-    image = image.to(memory_format=torch.channels_last).requires_grad_()
-
-    def synchronised(work: Callable[[], None]) -> Callable[[], object]:
-        def run() -> None:
-            work()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-
-        return run
-
-    def at_once() -> None:
-        number = next(epochs)
-        for buffer in source.epoch(number):
-            batched.train_on(buffer, number, together)
-
-    def one_after_another() -> None:
-        number = next(epochs)
-        for replica in alone:
-            for buffer in source.epoch(number):
-                replica.train_on(buffer, number)
-
-    def convolutions_alone() -> None:
-        for _ in range(STEPS):
-            with torch.autocast(device.type, dtype=torch.bfloat16):
-                found = convolutions(image)
-            found.backward(torch.ones_like(found))
-
-    seconds = interleave(
-        {
-            "at_once": synchronised(at_once),
-            "one_after_another": synchronised(one_after_another),
-            "convolutions": synchronised(convolutions_alone),
-        }
-    )
-    ratios = {
-        "replicas_25_speedup_over_sequential": median_ratio(seconds["one_after_another"], seconds["at_once"]),
-        "replicas_25_over_convolutions": median_ratio(seconds["at_once"], seconds["convolutions"]),
-    }
-    return ratios, {"seconds": seconds, "replicas": count, "steps": STEPS}
-
-
-def measure_workflow() -> tuple[dict[str, float], dict[str, Any]]:
-    """Run the default configuration through Snakemake from model and data, then with nothing to do.
-
-    The first run takes minutes and is made once: both ratios are of it.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        for name in ("Snakefile", "workflow", "config", "profiles"):
-            source = ROOT / name
-            shutil.copytree(source, work / name) if source.is_dir() else shutil.copy(source, work / name)
-        shutil.copy(ROOT / "config.yaml", work)
-        (work / "resources").symlink_to(ROOT / "resources")
-        first, *again = [_run_workflow(work) for _ in range(1 + FEW_ROUNDS)]
-        records = [json.loads(file.read_bytes()) for file in work.glob("results/runs/*/*/*/fold*.json")]
-        manifests = [
-            json.loads(file.read_bytes()) for file in work.glob("results/embeddings/*/*/manifest.json")
-        ]
-    compute = sum(record["wall_seconds"] for record in records)
-    compute += sum(facts["measurements"].get("seconds", 0.0) for facts in manifests)
-    ratios = {
-        "noop_run_over_first_run": statistics.median(again) / first,
-        "snakemake_wall_over_compute": first / compute,
-    }
-    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-    facts = {"configuration": config["title"], "cores": os.cpu_count()}
-    return ratios, {"first_seconds": first, "again_seconds": again, "compute_seconds": compute} | facts
-
-
-def _run_workflow(folder: Path) -> float:
-    """Return the seconds of a run of the workflow's tables in a folder."""
-    command = [str(Path(sys.executable).with_name("snakemake")), "tables", "--cores", "all"]
-    start = perf_counter()
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    return perf_counter() - start
-
-
 def main() -> None:
     SCRATCH.mkdir(exist_ok=True)
     torch.set_num_threads(os.cpu_count() or 1)
@@ -408,7 +285,8 @@ def main() -> None:
         raw["not_run"] = "replicas_25_speedup_over_sequential and replicas_25_over_convolutions need a GPU"
     raw["rounds"] = {
         "speed, loading, replicas": ROUNDS,
-        "memory, a workflow with nothing to do": FEW_ROUNDS,
+        "memory": FEW_ROUNDS,
+        "a workflow with nothing to do": AGAIN,
         "bytes, first run of the workflow": 1,
     }
     write_results("train", ratios, raw, torch.get_num_threads())

@@ -50,7 +50,7 @@ def _check(host: object) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def _young_heap() -> None:
-    """Keep what imports and earlier modules left out of later collections: they took a third of the time."""
+    """Keep what imports and earlier modules left behind out of later collections."""
     gc.collect()
     gc.freeze()
 

@@ -1,4 +1,4 @@
-"""Disk full, I/O errors, lost permissions and kills at every single writing call."""
+"""Disk full, I/O errors, lost permissions and kills at the writing calls of every job."""
 
 import errno
 import math

@@ -70,6 +70,14 @@ class _Job:
         """Return what is wrong after the last run, or None."""
         return ended.problem() or differences(state_of(self.folder), self.expected)
 
+    def too_much(self, rows: int, epochs: int, kills: int) -> str | None:
+        """Return what was computed more often than so many kills explain, or None."""
+        if rows > self.rows + _LOST_AT_MOST * kills:
+            return f"{rows} rows computed, {self.rows} needed, with {kills} kills"
+        if epochs > self.epochs + kills:
+            return f"{epochs} epochs begun, {self.epochs} needed, with {kills} kills"
+        return None
+
 
 def _torture(job: _Job, random_: random.Random, tally: Tally, label: str, most: int) -> None:
     """Kill one run until it is whole; every kill of it counts, and the last fails if the end differs."""
@@ -89,28 +97,31 @@ def _torture(job: _Job, random_: random.Random, tally: Tally, label: str, most: 
             break
         story.append(how)
         tally.count("landed", f"{job.name}, {_phase(job.folder)}")
-        after = _committed(job.folder)
-        if after < -(-SAMPLES // ROWS_PER_CHUNK) and job.rows and not (job.folder / _OLD).exists():
-            lost = computed - ROWS_PER_CHUNK * (after - before)
-            tally.count("rows_lost", _share_of_chunk(lost))
-            if lost > _LOST_AT_MOST:
-                problem = f"{lost} rows lost by one kill"
-                break
+        problem = _count_lost(job, before, computed, tally)
+        if problem is not None:
+            break
         if len(story) >= most:
             problem = job.compare(run_child(job.go_on))
             rows += StandIn.rows.take()
             break
     else:
         problem = "not whole after 200 attempts"
-    epochs = CountingEpochs.begun.take()
-    if problem is None and rows > job.rows + _LOST_AT_MOST * len(story):
-        problem = f"{rows} rows computed, {job.rows} needed, with {len(story)} kills"
-    if problem is None and epochs > job.epochs + len(story):
-        problem = f"{epochs} epochs begun, {job.epochs} needed, with {len(story)} kills"
+    problem = problem or job.too_much(rows, CountingEpochs.begun.take(), len(story))
     for how in story[:-1]:
         tally.note(f"{label} {how}", None)
     if story or problem is not None:
         tally.note(f"{label}, killed {'; '.join(story)}", problem)
+
+
+def _count_lost(job: _Job, before: int, computed: int, tally: Tally) -> str | None:
+    """Count how many rows an extraction lost by a kill; return what is wrong with that, or None."""
+    after = _committed(job.folder)
+    whole = after >= -(-SAMPLES // ROWS_PER_CHUNK)
+    if whole or not job.rows or (job.folder / _OLD).exists():  # nothing to measure it by
+        return None
+    lost = computed - ROWS_PER_CHUNK * (after - before)
+    tally.count("rows_lost", _share_of_chunk(lost))
+    return f"{lost} rows lost by one kill" if lost > _LOST_AT_MOST else None
 
 
 def _committed(folder: Path) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.torture.children import command_line, run_child
-from benchmarks.torture.world import CACHE_BYTES, FORMATS, ROWS_PER_CHUNK, World, opened
+from benchmarks.torture.world import CACHE_BYTES, FORMATS, ROWS_PER_CHUNK, World, emptied, opened
 from daam_bench.training.bench import MEMORY
 
 VARIANTS = ("daam_v2", "mha", "mixture")
@@ -31,9 +31,7 @@ class Work:
 
     def begin(self, folder: Path) -> Path:
         """Empty the folder, put there what the job finds, and return it."""
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        self.prepare(folder)
+        self.prepare(emptied(folder))
         return folder
 
 

@@ -194,10 +194,14 @@ class World:
 
     def fresh(self, name: str) -> Path:
         """Return an empty folder."""
-        folder = self.folder / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        return folder
+        return emptied(self.folder / name)
+
+
+def emptied(folder: Path) -> Path:
+    """Return a folder in which nothing is left."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
 
 
 @contextmanager

@@ -10,9 +10,9 @@ import pandas as pd
 from daam_bench.config import DatasetConfig
 from daam_bench.contents import read_sample
 from daam_bench.datasets.base import DatasetKind
-from daam_bench.datasets.declaration import as_text, check_columns, columns_of, use_of_splits, usual_splits
+from daam_bench.datasets.declaration import as_text, check_columns, columns_of, use_of_splits
 from daam_bench.datasets.hub import load_at_commit
-from daam_bench.datasets.table import encoding_of, open_table
+from daam_bench.datasets.table import PARQUET, encoding_of, open_table, tables_of_splits
 from daam_bench.errors import ConfigError, DataError
 
 HUGGING_FACE = DatasetKind(
@@ -78,7 +78,7 @@ def load_splits(config: DatasetConfig) -> dict[str, Any]:
     try:
         if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
             loaded = load_from_disk(config.path)
-        elif tables := _tables_of_splits(path):
+        elif tables := _texts_of_splits(path):
             loaded = {file.stem: _read_all(file) for file in tables}
         else:
             loaded = load_at_commit(config.path, config.subset, config.revision)
@@ -88,11 +88,10 @@ def load_splits(config: DatasetConfig) -> dict[str, Any]:
     return {"train": loaded} if isinstance(loaded, Dataset) else dict(loaded)
 
 
-def _tables_of_splits(folder: Path) -> list[Path]:
-    """Return the CSV or TSV files of a folder if each is named after a split, else nothing."""
-    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in (".csv", ".tsv"))
-    stems = {file.stem for file in files}
-    return files if len(usual_splits(stems)) == len(stems) == len(files) else []
+def _texts_of_splits(folder: Path) -> list[Path]:
+    """Return the CSV or TSV file of each split; nothing of Parquet, which has types that `datasets` knows."""
+    files = tables_of_splits(folder) if folder.is_dir() else []
+    return [] if any(file.suffix.lower() in PARQUET for file in files) else files
 
 
 def _read_all(file: Path) -> Any:

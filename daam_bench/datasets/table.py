@@ -8,7 +8,7 @@ import pandas as pd
 
 from daam_bench.config import DatasetConfig
 from daam_bench.datasets.base import DatasetKind
-from daam_bench.datasets.declaration import as_text, check_columns, columns_of, use_of_splits
+from daam_bench.datasets.declaration import as_text, check_columns, columns_of, use_of_splits, usual_splits
 from daam_bench.errors import DataError
 
 TABLE = DatasetKind(
@@ -109,6 +109,19 @@ def _read_text(path: Path, encoding: str) -> pd.DataFrame:
         except pd.errors.ParserWarning:
             raise pd.errors.ParserError("rows have more fields than the first line has names") from None
     return table.fillna("")  # a row that ends early
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """Return the tables that lie in a folder, those of training first."""
+    found = sorted(file for file in folder.iterdir() if file.suffix.lower() in (".csv", ".tsv", *PARQUET))
+    return sorted(found, key=lambda file: not file.stem.lower().startswith("train"))
+
+
+def tables_of_splits(folder: Path) -> list[Path]:
+    """Return the tables of a folder if there are several, each named after another split; else nothing."""
+    files = tables_in(folder)
+    names = {file.stem for file in files}
+    return files if 1 < len(usual_splits(names)) == len(names) == len(files) else []
 
 
 def encoding_of(path: Path) -> str | None:

@@ -10,7 +10,7 @@ from daam_bench.config import FoldRule, TrainingConfig
 from daam_bench.contents import recording_of
 from daam_bench.datasets.declaration import usual_splits
 from daam_bench.errors import DataError, unknown_name
-from daam_bench.training.folds import check_dealing, deal_folds, hold_out
+from daam_bench.training.folds import check_dealing, hold_out
 
 _MOST_GROUPS, _PARTS = 10, 5
 # Parts of the training split, the usual one first, that may choose the epoch.
@@ -106,10 +106,9 @@ def choose_selection(frame: pd.DataFrame, rule: FoldRule) -> tuple[dict[str, Any
     Raises:
         DataError: if the samples cannot be dealt by the rule.
     """
-    check_dealing(frame, rule)
+    folds = check_dealing(frame, rule)
     labels = frame["label"].to_numpy()
     groups, contents = frame["group"].tolist(), frame["content_key"].tolist()
-    folds = deal_folds(labels, groups, frame["split"].tolist(), contents, rule)
     if _different(frame).min() >= _PLENTY and rule.rule == "stratified":
         return {}, {}
     for fraction in _FRACTIONS:

@@ -14,10 +14,18 @@ from pydantic import ValidationError
 from daam_bench.config import DatasetConfig, Modality
 from daam_bench.datasets.class_folders import ENDINGS, media_files, split_folders, top_folders
 from daam_bench.datasets.declaration import as_text, usual_splits
+from daam_bench.datasets.table import (
+    PARQUET,
+    SEPARATORS,
+    encoding_of,
+    open_table,
+    separator_of,
+    tables_in,
+    tables_of_splits,
+)
 from daam_bench.errors import ConfigError, DataError
 from daam_bench.scaffold.columns import Said, guess_columns, modality_of_column, modality_of_files
 
-_TABLES = (".csv", ".tsv", ".parquet", ".pq")
 _LONGEST_NAME, _LOOKED_AT = 80, 200
 # What a folder of a split may be called with more words around it.
 _PART = re.compile(r"(?:^|[_\-. ])(train|test|val)(?:ing|id|idation)?(?:$|[_\-. ])", re.IGNORECASE)
@@ -81,15 +89,7 @@ def kind_of(path: str, revision: str | None) -> str:
         )
     saved = any((place / name).exists() for name in ("dataset_dict.json", "dataset_info.json"))
     # A table for each split: train.csv, test.csv.
-    parts = [file.stem for file in tables_in(place)]
-    apart = len(parts) > 1 and len(usual_splits(parts)) == len(parts)
-    return "huggingface" if saved or apart else "class_folders"
-
-
-def tables_in(folder: Path) -> list[Path]:
-    """Return the tables that lie in a folder, those of training first."""
-    found = sorted(file for file in folder.iterdir() if file.suffix.lower() in _TABLES)
-    return sorted(found, key=lambda file: not file.stem.lower().startswith("train"))
+    return "huggingface" if saved or tables_of_splits(place) else "class_folders"
 
 
 def look(settings: Mapping[str, Any], said: Mapping[str, str], columns: Said) -> Seen:
@@ -116,8 +116,6 @@ def look(settings: Mapping[str, Any], said: Mapping[str, str], columns: Said) ->
 
 def look_at_table(path: Path, said: Mapping[str, str], columns: Said) -> Seen:
     """Return modality, columns, encoding and splits of a CSV, TSV or Parquet file."""
-    from daam_bench.datasets.table import PARQUET, SEPARATORS, encoding_of, open_table, separator_of
-
     encoding = said.get("encoding") or encoding_of(path)
     table = open_table(path, encoding).apply(as_text)
     _check_names(table, path)
@@ -145,15 +143,15 @@ def look_at_folder(path: Path, said: Mapping[str, str]) -> Seen:
     if modality is None:
         raise _no_media(path, every)
     files = [file for file in files if Path(file).suffix.lower() in ENDINGS.get(modality, every)]
-    inner = path
-    while "label_pattern" not in said and len(top := top_folders(files)) == 1 and _all_deeper(files):
+    inner, by_name = path, "label_pattern" in said
+    while not by_name and len(top := top_folders(files)) == 1 and _all_deeper(files):
         inner = inner / top[0]
         files = [file.partition("/")[2] for file in files]
     splits = _splits_of(files)
-    if "label_pattern" not in said:
+    if not by_name:
         _check_classes(path, inner, files, splits)
     seen = Seen({"path": str(inner), "modality": modality}, splits=splits)
-    if "label_pattern" not in said and (empty := _empty_folders(inner, files)):
+    if not by_name and (empty := _empty_folders(inner, files)):
         seen.notes.append(
             f"folders without files of {modality}, which are no classes: {', '.join(empty[:8])}"
         )
@@ -261,9 +259,12 @@ def _check_names(table: pd.DataFrame, path: Path) -> None:
 
 def _check_no_names(values: "pd.Series[Any]", path: Path) -> None:
     """Refuse texts that are names, without their ending, of images or recordings below the table's folder."""
+    first = values.head(_LOOKED_AT)
+    if first.str.contains(r"\s").mean() > 0.5:
+        return  # texts, for which no folder need be gone through
     stems = {Path(file).stem: file for file in media_files(path.parent, set().union(*ENDINGS.values()))}
-    names = [value for value in values.head(_LOOKED_AT) if value in stems]
-    if len(names) > len(values.head(_LOOKED_AT)) / 2:
+    names = [value for value in first if value in stems]
+    if len(names) > len(first) / 2:
         raise DataError(
             f"column {values.name} has names of files without their ending",
             where=path,

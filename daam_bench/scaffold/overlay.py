@@ -94,6 +94,8 @@ def inherited(config: Config, base: Path, own: Collection[str]) -> str | None:
     keys = [key for key in TrainingConfig.model_fields if key not in own]
     pairs = {key: (getattr(config.training, key), getattr(usual, key)) for key in keys}
     pairs |= {"weight_decay": (weight_decay, published)}
+    if "learning_rate" in pairs:
+        pairs["learning_rate"] = (config.training.rate, usual.rate)
     changed = [
         f"{key.replace('_', ' ')} {found:g} instead of {expected:g}"
         if isinstance(found, int | float) and isinstance(expected, int | float)

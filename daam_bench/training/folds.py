@@ -53,8 +53,8 @@ def units_of(contents: Sequence[str], groups: Sequence[str] | None = None) -> Ro
     return parts[content]
 
 
-def check_dealing(samples: pd.DataFrame, rule: FoldRule) -> None:
-    """Check that samples can be dealt, before anything is computed from them.
+def check_dealing(samples: pd.DataFrame, rule: FoldRule) -> list[Fold]:
+    """Return the folds of listed samples: check that they can be dealt, before anything is computed.
 
     Args:
         samples: table from `datasets.listing.list_samples`.
@@ -83,6 +83,7 @@ def check_dealing(samples: pd.DataFrame, rule: FoldRule) -> None:
                 found=f"{len(fold.train)} training samples of one class",
                 remedy="Take another folds.rule, or other splits.",
             )
+    return folds
 
 
 def deal_folds(

@@ -100,3 +100,21 @@ def data_of(call):
         return code, json.loads(out)
 
     return run
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def block(data_of):
+    """Return what gives the dataset's block, the whole draft and the text of the file for a path."""
+
+    def make(path, *words):
+        code, draft = data_of("new", "dataset", "mine", path, *words)
+        assert code == 0
+        return draft["overlay"]["datasets"]["mine"], draft, Path("config/mine.yaml").read_text()
+
+    return make

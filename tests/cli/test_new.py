@@ -21,12 +21,6 @@ WORDS = ("--configfile", "tiny.yaml", "--configfile", "my_gate.yaml")
 PLACE = ("vader", "minilm-l6", "my_gate")
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def overlay_of(file):
     return yaml.safe_load(Path(file).read_text())
 

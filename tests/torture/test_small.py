@@ -48,6 +48,6 @@ def test_only_what_is_forged_and_never_read_is_not_found(results):
         assert results[kind]["rows_extracted_again"] > 0
 
 
-def test_kills_land_before_during_and_after(results):
-    landed = results["kills_extraction"]["landed"]
-    assert sum(landed.values()) == results["kills_extraction"]["tried"]
+@pytest.mark.parametrize("kind", ["kills_extraction", "kills_training"])
+def test_of_every_kill_it_is_counted_how_far_the_run_had_come(results, kind):
+    assert sum(results[kind]["landed"].values()) == results[kind]["tried"]

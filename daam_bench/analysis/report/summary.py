@@ -92,7 +92,7 @@ def _of_data(manifests: Sequence[Mapping[str, Any]], links: Links) -> Sentence:
     return [
         Cell("Samples in "),
         Cell(str(len(manifests)), "#data"),
-        Cell(" caches: "),
+        Cell(" cache: " if len(manifests) == 1 else " caches: "),
         Cell(f"{samples:,}", to),
         Cell("; without a result: "),
         Cell(f"{bad:,}", to),

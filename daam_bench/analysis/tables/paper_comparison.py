@@ -54,7 +54,7 @@ def _line(row: pd.Series, cells: int) -> dict[str, str]:
         "Variant": "" if left_out else variant,
         "Source": row["source"].removeprefix("arXiv 2401.11143, "),
         "Quantity": "" if left_out else quantity,
-        "Cell": f"{cells} cells" if left_out else row["cell"],
+        "Cell": f"{cells} cell{'s' if cells > 1 else ''}" if left_out else row["cell"],
         "Printed": "" if left_out else _span(row["printed"], row["printed_high"], "g"),
         "Ours": _ours(row),
         "Interval of": row["interval"],
