@@ -42,7 +42,7 @@ cache: .venv/.installed ## the embeddings alone
 test: .venv/.installed ## fetch all pinned models and data, then run all tests
 	@$(BIN)/daam-bench unlock
 	$(BIN)/snakemake all_assets
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 benchmark-cache: .venv/.installed ## speed and memory of extraction and reading, as ratios
 	@$(BIN)/daam-bench unlock

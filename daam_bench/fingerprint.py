@@ -1,6 +1,7 @@
 """A hash of source code that formatting, comments and docstrings do not change."""
 
 import ast
+import functools
 import hashlib
 from pathlib import Path
 
@@ -11,7 +12,8 @@ _DATA = (".csv", ".css", ".j2")
 def source_fingerprint(*rooms: str) -> str:
     """Return the sha256 of the code of modules and folders of this package.
 
-    Snakemake does not see edits to imported code: a rule puts this into its `params`.
+    Snakemake does not see edits to imported code: a rule puts this into its `params`. A process reads each
+    module once, as it imports it once.
 
     Args:
         rooms: names below the package, for example `heads` or `records.py`.
@@ -26,6 +28,7 @@ def source_fingerprint(*rooms: str) -> str:
     return digest.hexdigest()
 
 
+@functools.cache
 def _normalised(file: Path) -> str:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):

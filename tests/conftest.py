@@ -30,6 +30,8 @@ install_import_hook(["daam_bench.heads", "daam_bench.encoders", "daam_bench.trai
 
 
 RESOURCES = Path(__file__).parent.parent / "resources"
+# These start programs and take minutes: they begin first, so that no worker waits for another at the end.
+LONG = ("workflow", "docs", "torture", "tuning", "cli")
 
 
 class NetworkRefused(OSError):
@@ -134,6 +136,12 @@ def bucket(request: pytest.FixtureRequest) -> Callable[[], str]:
         return f"s3://{name}/caches"
 
     return make
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long modules first; `--no-loadscope-reorder` keeps them there."""
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.parent.name, len(LONG)))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

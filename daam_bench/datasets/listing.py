@@ -7,7 +7,6 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 import pandas as pd
-from sklearn.model_selection import train_test_split
 
 from daam_bench.config import DatasetConfig
 from daam_bench.contents import read_sample
@@ -155,6 +154,8 @@ def _check(frame: pd.DataFrame, kind: DatasetKind, classes: list[str], where: st
 
 def _draw(frame: pd.DataFrame, per_group: int, seed: int, where: str) -> pd.DataFrame:
     """Keep `per_group` samples of each group at random, class shares kept, in the original order."""
+    from sklearn.model_selection import train_test_split
+
     kept = []
     for (group, _), part in frame.groupby(["group", "split"]):
         if len(part) > per_group:

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from daam_bench.config import Metric
 from daam_bench.training.folds import Fold, Rows
 from daam_bench.training.metrics import score
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,11 @@ def predict_best_single_layer(
     return BaselineOutcome(predictions, f"layer {best}{how}")
 
 
-def _logistic_regression(features: npt.NDArray[np.floating], labels: Rows) -> Pipeline:
+def _logistic_regression(features: npt.NDArray[np.floating], labels: Rows) -> "Pipeline":
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     # C = 0.05: standardised features outnumber what a few thousand samples can fit without shrinkage.
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=300))
     return model.fit(features, labels)
