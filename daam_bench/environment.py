@@ -46,6 +46,16 @@ def has_bfloat16(device: str) -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+def _name_of(device: str) -> str:
+    """Return a device as torch names it, of a GPU with its name, how many there are, and CUDA's version."""
+    import torch
+
+    if not device.startswith("cuda") or not torch.cuda.is_available():
+        return device
+    name, count = torch.cuda.get_device_name(device), torch.cuda.device_count()
+    return f"{device}: {name}, one of {count}; CUDA {torch.version.cuda}"
+
+
 def describe_environment(device: str, threads: int) -> dict[str, str]:
     """Return versions, hardware and commit as text.
 
@@ -58,7 +68,7 @@ def describe_environment(device: str, threads: int) -> dict[str, str]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": f"{_processor()}, {os.cpu_count()} cores",
-        "device": device,
+        "device": _name_of(device),
         "threads": str(threads),
         "bfloat16": "yes" if has_bfloat16(device) else "no: mixed precision is float32",
         "git_commit": _git_commit(),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from daam_bench.adapters.presets import ENCODER_VARIANTS
+from daam_bench.adapters.presets import ENCODER_VARIANTS, EncoderVariant
 from daam_bench.config import (
     Config,
     Experiment,
@@ -13,8 +13,8 @@ from daam_bench.config import (
     tuning_of,
 )
 from daam_bench.errors import unknown_name
-from daam_bench.heads.own import fingerprint_of_file
-from daam_bench.heads.presets import RESERVED
+from daam_bench.heads.own import fingerprint_of_file, own_variant
+from daam_bench.heads.presets import RESERVED, Variant, find_variant
 from daam_bench.plan import Plan
 from daam_bench.studies.jobs import StudyJob
 
@@ -34,7 +34,8 @@ def extraction_spec(config: Config, plan: Plan, dataset: str, encoder: str) -> d
 def training_spec(config: Config, plan: Plan, dataset: str, encoder: str, variant: str) -> dict[str, Any]:
     """Return what `training.run.TrainingSpec` takes for one variant, or one baseline, on one cache.
 
-    A variant that the experiment does not list is trained as those that it lists.
+    A variant that the experiment does not list is trained as those that it lists. Settings that it has no use
+    for are at their defaults: changing one trains only those variants anew that it is a setting of.
 
     Raises:
         ConfigError: if the configuration has no such experiment.
@@ -46,6 +47,8 @@ def training_spec(config: Config, plan: Plan, dataset: str, encoder: str, varian
         training = TrainingConfig(inner_fraction=training.inner_fraction, metric=training.metric)
         clips = {"short_clips": protocol.short_clips} if _is_speech(plan, encoder) else {}
         protocol = Protocol.model_validate(clips)
+    else:
+        training = _of_use(config, variant, training)
     return {
         "dataset": dataset,
         "encoder": encoder,
@@ -68,13 +71,14 @@ def tuning_spec(config: Config, plan: Plan, dataset: str, encoder: str, variant:
         ConfigError: if the configuration has no such experiment.
     """
     experiment = _experiment_of(config, dataset, encoder)
+    training = _of_use(config, variant, training_of(config, experiment))
     return {
         "dataset": dataset,
         "encoder": encoder,
         "variant": variant,
         "seeds": list(experiment.seeds),
         "folds": plan.datasets[dataset].folds.model_dump(mode="json"),
-        "training": training_of(config, experiment).model_dump(mode="json"),
+        "training": training.model_dump(mode="json"),
         "protocol": protocol_of(config, experiment).model_dump(mode="json"),
         "tuning": tuning_of(config, experiment).model_dump(mode="json"),
         "encoder_settings": plan.encoders[encoder].model_dump(mode="json"),
@@ -86,9 +90,25 @@ def study_spec(config: Config, plan: Plan, job: StudyJob) -> dict[str, Any]:
     ordinary = tuning_spec if job.variant in ENCODER_VARIANTS else training_spec
     return ordinary(config, plan, job.dataset, job.encoder, job.variant) | {
         "seeds": list(job.seeds),
-        "training": job.training.model_dump(mode="json"),
+        "training": _of_use(config, job.variant, job.training).model_dump(mode="json"),
         "protocol": job.protocol.model_dump(mode="json"),
     }
+
+
+def _of_use(config: Config, variant: str, training: TrainingConfig) -> TrainingConfig:
+    """Return the settings, those that a variant has no use for at their defaults."""
+    unused = set() if training.loss == "focal" else {"focal_gamma", "focal_alpha"}
+    entry: Variant | EncoderVariant
+    if variant in ENCODER_VARIANTS:
+        entry = ENCODER_VARIANTS[variant]
+        unused |= {"decoder_channels", "density_heads", "shuffle_mebibytes"}
+    else:
+        own = config.variants.get(variant)
+        entry = find_variant(variant) if own is None else own_variant(variant, own)
+        unused |= {"decoder_channels"} if entry.decoder == "linear" else set()
+        unused |= {"density_heads"} if not entry.has_density or "heads" in entry.options else set()
+    unused |= set() if entry.lora_plus else {"lora_plus_ratio"}
+    return training.model_copy(update={name: TrainingConfig.model_fields[name].default for name in unused})
 
 
 def _experiment_of(config: Config, dataset: str, encoder: str) -> Experiment:

@@ -168,3 +168,34 @@ def test_the_papers_experiment_is_planned_without_its_data():
         "datasets.iemocap",
         "encoders.beit-large",
     ]
+
+
+TOUCHED = {
+    "epochs": {"softmax_sum", "mha", "daam_v1", "daam_v2", "lora_plus_r4", "mine", "encoder_lora_plus_r4"},
+    "decoder_channels": {"mha", "daam_v1", "daam_v2", "lora_plus_r4", "mine"},
+    "density_heads": {"daam_v1"},
+    "lora_plus_ratio": {"lora_plus_r4", "encoder_lora_plus_r4"},
+    "focal_gamma": set(),
+    "focal_alpha": set(),
+}
+
+
+@pytest.mark.parametrize("setting", TOUCHED)
+def test_a_setting_changes_the_jobs_of_the_variants_that_have_a_use_for_it(tmp_path, setting):
+    module = tmp_path / "mine.py"
+    module.write_text("")
+    own = {"variants": {"mine": {"module": f"{module}:Mine"}}}
+    value = {"epochs": 7, "density_heads": 3, "lora_plus_ratio": 2.0}.get(setting, 0.5)
+    found = []
+    for training in ({}, {setting: 9 if setting == "decoder_channels" else value}):
+        config = parse_config(embedded() | own | {"training": embedded()["training"] | training})
+        plan = make_plan(config)
+        found.append(
+            {
+                name: (tuning_spec if name.startswith("encoder") else training_spec)(
+                    config, plan, "vader", "minilm-l6", name
+                )
+                for name in (*TOUCHED["epochs"], "majority")
+            }
+        )
+    assert {name for name, spec in found[0].items() if spec != found[1][name]} == TOUCHED[setting]

@@ -142,8 +142,12 @@ def real_changes() -> dict[str, tuple[Change, Jobs]]:
         "focal_gamma": 2.0,
         "focal_alpha": 0.5,
     }
+    # The others have no use for it: not one job of theirs.
+    touched = {"density_heads": ["mixture"], "lora_plus_ratio": [], "focal_gamma": [], "focal_alpha": []}
     for name, value in settings.items():
-        found[f"training.{name}"] = (_set(f"training.{name}", value), trained(*ALL, variants=VARIANTS))
+        variants = touched.get(name, VARIANTS)
+        jobs = trained(*ALL, variants=variants) if variants else frozenset()
+        found[f"training.{name}"] = (_set(f"training.{name}", value), jobs)
     for name, value in PROTOCOLS["corrected"].items():
         others = [p[name] for p in PROTOCOLS.values() if p[name] != value]
         if name != "short_clips" and (others or name == "gqdaam_heads"):

@@ -45,7 +45,9 @@ def read_ag_news(config: DatasetConfig) -> pd.DataFrame:
 
 def _read_csv(path: Path, split: str) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, header=None, names=["class", "title", "description"], dtype=str)
+        names = ["class", "title", "description"]
+        # "None" and "NA" are words in a headline.
+        table = pd.read_csv(path, header=None, names=names, dtype=str, keep_default_na=False)
         labels = table["class"].astype("int64") - 1
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0]

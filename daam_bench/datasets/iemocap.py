@@ -37,7 +37,7 @@ def read_iemocap(config: DatasetConfig) -> pd.DataFrame:
     Labels come from `SessionN/dialog/EmoEvaluation/*.txt`, recordings from `SessionN/sentences/wav/`.
 
     Raises:
-        DataError: if a session has no evaluations.
+        DataError: if a session has no evaluations, or an utterance no recording.
     """
     root = Path(config.path)
     rows = []
@@ -56,7 +56,17 @@ def read_iemocap(config: DatasetConfig) -> pd.DataFrame:
                 turn = _TURN.match(line)
                 if turn is not None and turn.group(2) in _CODES:
                     rows.append(_row(session, turn.group(1), _CODES[turn.group(2)]))
-    return pd.DataFrame(rows, columns=["sample_id", "label", "group", "split", "file"])
+    table = pd.DataFrame(rows, columns=["sample_id", "label", "group", "split", "file"])
+    missing = [file for file in table["file"] if not (root / file).is_file()]
+    if missing:
+        # The published counts are those of the labels: they would hold for a half unpacked copy, too.
+        raise DataError(
+            f"{len(missing)} of {len(table)} recordings are not there",
+            where=root,
+            found=f"no {missing[0]}",
+            remedy="Unpack the whole release: Session1 to Session5 with their sentences/wav.",
+        )
+    return table
 
 
 def _row(session: str, turn: str, emotion: str) -> tuple[str, int, str, str, str]:

@@ -1,6 +1,6 @@
 """Pool each layer while the forward pass runs, so that memory does not grow with the number of layers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from threading import Lock, get_ident
 from typing import Any
@@ -15,23 +15,22 @@ from daam_bench.errors import EncoderError
 
 
 class LayerPooler:
-    """Runs a model and pools `hidden_states[1..N]` by forward hooks on its N layers.
+    """Runs a model and pools `hidden_states[1..N]`, by forward hooks on its N layers where it has them.
 
     What the last entry of `hidden_states` is differs between architectures (method.md section 1): the
-    output of the last layer, or that after the final norm. `calibrate` finds out by comparison.
+    output of the last layer, or that after the final norm. `calibrate` finds out by comparison. Of a model
+    whose layers cannot be hooked (ALBERT runs one layer N times) all hidden states are kept until the end of
+    the forward pass, and memory grows with their number.
 
     Attributes:
         layers: N.
         features: d, known after `calibrate`.
-
-    Raises:
-        EncoderError: if the model has no list of N modules.
+        blocks: the modules that are hooked; None if all hidden states are kept.
     """
 
     def __init__(self, model: nn.Module, layers: int) -> None:
         self.model, self.layers, self.features = model, layers, 0
-        self._candidates = _lists_of(model, layers)
-        self.blocks = self._candidates[0]
+        self.blocks: nn.ModuleList | None = None
         self.last_is_normalised = False
         self._padding_is_finite = True  # until a batch shows otherwise
         self._hooking = Lock()
@@ -41,10 +40,10 @@ class LayerPooler:
         """Compare with `output_hidden_states=True` once and settle which list and what last entry it is.
 
         Raises:
-            EncoderError: if the model returns no hidden states, they are of several shapes or depend on
-                weights that its files lack, or hooks cannot reproduce them.
+            EncoderError: if the model cannot be run, returns no hidden states, they are of several shapes or
+                depend on weights that its files lack, or a second pass gives others.
         """
-        output = self.model(**inputs, output_hidden_states=True)
+        output = run_once(self.model, inputs, output_hidden_states=True)
         states: tuple[Tensor, ...] = getattr(output, "hidden_states", None) or ()
         shapes = [tuple(state.shape) for state in states]
         if len(shapes) != self.layers + 1 or len(shapes[-1]) != 3 or len(set(shapes[1:])) > 1:
@@ -56,16 +55,40 @@ class LayerPooler:
             )
         self._refuse_missing_weights(states[-1])
         self.features = states[-1].shape[-1]
+        if states[-1].shape[:2] != mask.shape:
+            raise EncoderError(
+                "its hidden states are not one a position of its input",
+                where=type(self.model).__name__,
+                expected=f"{tuple(mask.shape)} [batch, time]",
+                found=str(tuple(states[-1].shape[:2])),
+            )
         expected = torch.stack([masked_mean(s, mask.to(s.device)).cpu() for s in states[1:]], dim=1)
-        scale = expected.square().mean(dim=(0, 2), keepdim=True).sqrt()
-        # The precision of the forward pass bounds what two ways to the same number can differ by.
-        tolerance = 100 * torch.finfo(states[-1].dtype).eps
-        for blocks, last_is_normalised in product(self._candidates, (False, True)):
+        hooked = product(_lists_of(self.model, self.layers), (False, True))
+        for blocks, last_is_normalised in [*hooked, (None, False)]:
             self.blocks, self.last_is_normalised = blocks, last_is_normalised
-            found = self.pool(inputs, mask)
-            if found.shape == expected.shape and bool(((found - expected).abs() <= tolerance * scale).all()):
+            try:
+                found = self.pool(inputs, mask)
+            except (RuntimeError, IndexError, TypeError):  # modules that are no layers have other outputs
+                continue
+            if _equal(found, expected, states[-1].dtype):
                 return
-        raise EncoderError("pooled layers differ from hidden_states", where=type(self.model).__name__)
+        raise EncoderError(
+            "a second pass over the same sample gives other hidden states",
+            where=type(self.model).__name__,
+            remedy="It draws random numbers though it is in evaluation mode; such a model has no cache.",
+        )
+
+    def keeps_apart(
+        self, batch: Callable[[Sequence[Any]], tuple[dict[str, Tensor], Tensor]], samples: Sequence[Any]
+    ) -> bool:
+        """Return whether samples of different lengths in one batch get what each gets alone.
+
+        Args:
+            batch: gives the model's inputs and the mask [batch, time] of some samples.
+            samples: a few of different lengths.
+        """
+        expected = torch.cat([self.pool(*batch([sample])) for sample in samples])
+        return _equal(self.pool(*batch(samples)), expected, next(self.model.parameters()).dtype)
 
     def _refuse_missing_weights(self, last: Tensor) -> None:
         """Refuse hidden states that are NaN because `open_model` found no weights for what they depend on."""
@@ -102,6 +125,10 @@ class LayerPooler:
     def _run(
         self, inputs: Mapping[str, Tensor], mean: Callable[[Tensor], Tensor]
     ) -> Float[Tensor, "batch layer feature"]:
+        if self.blocks is None:
+            with OneDnnLinear():
+                states = self.model(**inputs, output_hidden_states=True).hidden_states
+            return torch.stack([mean(layer).cpu() for layer in states[1:]], dim=1)
         pooled: list[Tensor] = []
         own = get_ident()
 
@@ -123,10 +150,30 @@ class LayerPooler:
         return torch.stack([layer.cpu() for layer in pooled], dim=1)
 
 
-def _lists_of(model: nn.Module, layers: int) -> list[nn.ModuleList]:
-    lists = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == layers]
-    if not lists:
+def run_once(model: nn.Module, inputs: Mapping[str, Tensor], **options: bool) -> Any:
+    """Return what a model gives for a short sample that it has not seen before.
+
+    Raises:
+        EncoderError: if it cannot be run.
+    """
+    try:
+        return model(**inputs, **options)
+    except (RuntimeError, IndexError, ValueError, TypeError, AttributeError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise EncoderError(
-            "no list of transformer layers found", where=type(model).__name__, expected=f"{layers} layers"
-        )
-    return lists
+            f"it cannot be run on a short sample ({first})",
+            where=type(model).__name__,
+            remedy="Name a model whose forward pass takes only the inputs of its processor.",
+        ) from None
+
+
+def _lists_of(model: nn.Module, layers: int) -> list[nn.ModuleList]:
+    return [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == layers]
+
+
+def _equal(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
+    """Return whether two results are equal as far as forward passes of a precision can be, by layer."""
+    scale = expected.square().mean(dim=(0, 2), keepdim=True).sqrt()
+    # The precision of the forward pass bounds what two ways to the same number can differ by.
+    tolerance = 100 * torch.finfo(dtype).eps
+    return found.shape == expected.shape and bool(((found - expected).abs() <= tolerance * scale).all())

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoModel
 from transformers.utils import logging as hub_logging
+from transformers.utils.peft_utils import find_adapter_config_file
 
 from daam_bench.config import EncoderConfig
 from daam_bench.encoders.hidden_states import LayerPooler
@@ -40,8 +41,14 @@ def open_model(config: EncoderConfig) -> torch.nn.Module:
     Heads and mask tokens that no hidden state depends on may be missing.
 
     Raises:
-        EncoderError: if it cannot be opened or is not of known depth and width.
+        EncoderError: if it cannot be opened or is an adapter of another model.
     """
+    if _is_adapter(config):
+        raise EncoderError(
+            "it is an adapter, and not its commit or files alone say what it computes",
+            where=config.model,
+            remedy="Merge it into its base model (peft's merge_and_unload) and save the whole.",
+        )
     options = {"dtype": getattr(torch, config.dtype), "device_map": config.device_map}
     model, found = open_pretrained(AutoModel.from_pretrained, config, output_loading_info=True, **options)
     weights = model.state_dict()
@@ -55,6 +62,13 @@ def open_model(config: EncoderConfig) -> torch.nn.Module:
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     frozen: torch.nn.Module = model.eval().requires_grad_(False)
     return frozen
+
+
+def _is_adapter(config: EncoderConfig) -> bool:
+    try:
+        return find_adapter_config_file(config.model, revision=config.revision or "main") is not None
+    except OSError:  # no such model: opening it says so
+        return False
 
 
 def make_pooler(model: Any) -> LayerPooler:

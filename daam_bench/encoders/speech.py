@@ -15,6 +15,7 @@ from transformers import AutoFeatureExtractor
 
 from daam_bench.config import EncoderConfig, ShortClips
 from daam_bench.encoders.base import Prepared
+from daam_bench.encoders.lengths import pool_by_length
 from daam_bench.encoders.loading import digest_of_settings, make_pooler, open_model, open_pretrained
 from daam_bench.encoders.media import read_audio
 from daam_bench.errors import DataError, EncoderError
@@ -28,8 +29,9 @@ class SpeechEncoder:
     """Feature extractor and transformer; the mean is over the frames that hold speech.
 
     Three kinds of models: those that take a spectrogram of fixed length (Whisper: padding is part of their
-    input, and is left out of the mean), those that take a waveform and a mask (WavLM-Large), and those whose
-    feature extractor has a group norm, which no mask keeps from padding: they get batches of equal length.
+    input, and is left out of the mean), those that take a waveform and a mask (WavLM-Large), and those that
+    no mask keeps from padding (a group norm in the feature extractor, convolutions between the layers): they
+    get batches of equal length.
 
     Args:
         config: which model.
@@ -65,6 +67,8 @@ class SpeechEncoder:
         self.pooler = make_pooler(self.model)
         noise = np.random.default_rng(0).normal(scale=0.1, size=self.rate).astype(np.float32)
         self.pooler.calibrate(*self.batch([noise]))
+        if self.mixes_lengths and not self.fixed_length:
+            self.mixes_lengths = self.pooler.keeps_apart(self.batch, [noise, noise[: self.rate // 2]])
         self.units_per_position = 1 / self._frames(self.rate)
         self.layers, self.features = self.pooler.layers, self.pooler.features
 
@@ -91,13 +95,7 @@ class SpeechEncoder:
 
     def encode(self, prepared: Sequence[Any]) -> Float[Tensor, "batch layer feature"]:
         """Return the pooled layers of waveforms, float32, on the CPU."""
-        if self.mixes_lengths:
-            return self.pooler.pool(*self.batch(prepared))
-        found = torch.empty(len(prepared), self.layers, self.features)
-        for length in {len(wave) for wave in prepared}:
-            rows = [row for row, wave in enumerate(prepared) if len(wave) == length]
-            found[rows] = self.pooler.pool(*self.batch([prepared[row] for row in rows]))
-        return found
+        return pool_by_length(self, self.pooler, prepared)
 
     def settings(self) -> dict[str, str]:
         """Return processor digest, pooling and precision."""

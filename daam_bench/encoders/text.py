@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 
 from daam_bench.config import EncoderConfig
 from daam_bench.encoders.base import Prepared
+from daam_bench.encoders.lengths import pool_by_length
 from daam_bench.encoders.loading import make_pooler, open_model, open_pretrained
 
 # The paper's limit (method.md section 2); models that take less say so themselves.
@@ -50,13 +51,14 @@ def longest_input(model: Any, tokenizer: Any) -> int:
 class TextEncoder:
     """Tokenizer and transformer; the mean is over all tokens that are not padding, special ones included.
 
+    A model that no mask keeps from padding (FNet has none) gets batches of equal length.
+
     Raises:
         EncoderError: if the model cannot be opened or does not return hidden states.
     """
 
     window = 2048
     unit, units_per_position = "tokens", 1.0
-    mixes_lengths = True
 
     def __init__(self, config: EncoderConfig) -> None:
         self.tokenizer = open_pretrained(AutoTokenizer.from_pretrained, config)
@@ -75,8 +77,9 @@ class TextEncoder:
             self._backend.no_padding()
             self._backend.enable_truncation(self.max_length, direction=self.tokenizer.truncation_side)
         self.pooler = make_pooler(self.model)
-        example = self.prepare(pd.DataFrame({"text": ["one", "one and two more words"]}), Path())
-        self.pooler.calibrate(*self.batch(example.inputs))
+        example = self.prepare(pd.DataFrame({"text": ["one", "one and two more words"]}), Path()).inputs
+        self.pooler.calibrate(*self.batch(example))
+        self.mixes_lengths = self.pooler.keeps_apart(self.batch, example)
         self.layers, self.features = self.pooler.layers, self.pooler.features
 
     def prepare(self, samples: pd.DataFrame, folder: Path) -> Prepared:
@@ -96,7 +99,7 @@ class TextEncoder:
 
     def encode(self, prepared: Sequence[Any]) -> Float[Tensor, "batch layer feature"]:
         """Return the pooled layers of token ids, float32, on the CPU."""
-        return self.pooler.pool(*self.batch(prepared))
+        return pool_by_length(self, self.pooler, prepared)
 
     def settings(self) -> dict[str, str]:
         """Return tokenizer digest, longest input, pooling and precision."""
@@ -118,8 +121,14 @@ class TextEncoder:
         """Return the sha256 of the tokenizer."""
         if self._backend is not None:
             return hashlib.sha256(self._backend.to_str().encode()).hexdigest()
-        facts = [type(self.tokenizer).__name__, self.tokenizer.get_vocab(), self.max_length]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        options = {
+            name: value
+            for name, value in self.tokenizer.init_kwargs.items()
+            if not name.endswith(("_file", "_path", "_map"))  # where it lies is not what it is
+        }
+        side = self.tokenizer.truncation_side
+        facts = [type(self.tokenizer).__name__, self.tokenizer.get_vocab(), self.max_length, side, options]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
     def batch(self, prepared: Sequence[Any]) -> tuple[dict[str, Tensor], Tensor]:
         """Return the model's inputs, and the mask of the tokens that the mean is over."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -13,6 +14,7 @@ from transformers import AutoImageProcessor
 
 from daam_bench.config import EncoderConfig
 from daam_bench.encoders.base import Prepared
+from daam_bench.encoders.hidden_states import run_once
 from daam_bench.encoders.loading import digest_of_settings, make_pooler, open_model, open_pretrained
 from daam_bench.encoders.media import read_image
 from daam_bench.errors import DataError, EncoderError
@@ -35,7 +37,14 @@ class VisionEncoder:
         self.model: Any = open_model(config)
         self.tokens, self.dtype = config.tokens, config.dtype
         self.pooler = make_pooler(self.model)
-        pixels = self._process(Image.new("RGB", (64, 48), "gray"))
+        pixels, upright = (self._process(_noise(*size)) for size in ((64, 48), (48, 96)))
+        if pixels.shape != upright.shape:
+            raise EncoderError(
+                "its processor gives images of different sizes",
+                where=config.model,
+                found=f"{tuple(pixels.shape)} of 64 x 48 pixels, {tuple(upright.shape)} of 48 x 96",
+                remedy="Set a height and width, or a centre crop, in its preprocessor_config.json.",
+            )
         self.positions = self._positions(pixels)
         # What stands before the patches: class token, registers.
         self.others = self.positions - self._patches(pixels)
@@ -74,7 +83,7 @@ class VisionEncoder:
     @torch.inference_mode()
     def _positions(self, pixels: Tensor) -> int:
         inputs = {"pixel_values": pixels[None].to(self.model.device, self.model.dtype)}
-        states = self.model(**inputs).last_hidden_state
+        states = run_once(self.model, inputs).last_hidden_state
         if states.dim() != 3:
             raise EncoderError(
                 "its hidden states are no sequence of tokens",
@@ -97,3 +106,8 @@ class VisionEncoder:
         if self.tokens == "patches":
             mask[:, : self.others] = False
         return {"pixel_values": pixels}, mask
+
+
+def _noise(width: int, height: int) -> Image.Image:
+    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(values)

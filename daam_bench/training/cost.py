@@ -79,19 +79,34 @@ class EnergyMeter:
 
     def joules(self) -> float | None:
         """Return joules since the creation."""
-        now = self._read()
-        if self._before is None or now is None or now < self._before:  # a counter began anew
-            return None
-        return now - self._before
+        spent = 0.0
+        for now, before, wraps_at in zip(self._read(), self._before, self._ranges(), strict=True):
+            if now is None or before is None:
+                return None
+            if now < before:  # the counter began anew: once, if jobs look at it often enough
+                if wraps_at is None:
+                    return None
+                now += wraps_at
+            spent += now - before
+        return spent if self._before else None
 
-    def _read(self) -> float | None:
+    def _read(self) -> list[float | None]:
         if self._device.type == "cuda":
-            return _gpu_joules(self._device)
-        try:
-            microjoules = [int(counter.read_text()) for counter in self._counters]
-        except (OSError, ValueError):
-            return None
-        return sum(microjoules) / 1e6 if microjoules else None
+            return [_gpu_joules(self._device)]
+        return [_joules_in(counter) for counter in self._counters]
+
+    def _ranges(self) -> list[float | None]:
+        """Return at how many joules each counter begins anew."""
+        if self._device.type == "cuda":
+            return [None]
+        return [_joules_in(counter.with_name("max_energy_range_uj")) for counter in self._counters]
+
+
+def _joules_in(file: Path) -> float | None:
+    try:
+        return int(file.read_text()) / 1e6
+    except (OSError, ValueError):
+        return None
 
 
 def _gpu_joules(device: torch.device) -> float | None:

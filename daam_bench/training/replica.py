@@ -1,6 +1,8 @@
 """One replica (variant x fold x seed): what it learns from a buffer, and which epoch it keeps."""
 
 import copy
+import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter, process_time
@@ -87,10 +89,16 @@ class Replica:
         self.wall_seconds, self.cpu_seconds, self.loading_seconds = 0.0, 0.0, 0.0
         self.energy_joules: float | None = 0.0  # None once it could not be read
         # Some modules draw noise: each replica has its own, whoever trains beside it.
-        self.noise = torch.get_rng_state()
+        self.noise = state_of_noise(labels.device)
         self._seed = order_seed
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=labels.device)
         self._batches = WholeBatches(training.batch_size, layers)
+
+    @property
+    def divergence(self) -> str:
+        """What to say of a replica whose training loss did not stay finite; empty of any other."""
+        diverged = (e.epoch for e in self.epochs if not math.isfinite(e.train_loss))
+        return next((f"diverged: no finite training loss in epoch {epoch}" for epoch in diverged), "")
 
     def train_on(self, buffer: Buffer, epoch: int) -> None:
         """Take the optimiser's steps of all full batches up to the end of a buffer."""
@@ -138,6 +146,8 @@ class Replica:
             if self.split.held_out is None
             else score(metric, labels[self.split.held_out], held_out.numpy()),
         )
+        if not math.isfinite(record.train_loss):
+            logging.warning("epoch %d: no finite training loss; try a lower learning rate", record.epoch)
         self.epochs.append(record)
         self.pending = None
         rank = selection_score(record, self.protocol)
@@ -244,11 +254,28 @@ class _Watch:
         self._replica = replica
 
     def __enter__(self) -> None:
-        self._start, self._outside = (perf_counter(), process_time()), torch.get_rng_state()
-        torch.set_rng_state(self._replica.noise)
+        self._device = self._replica.labels.device
+        self._start, self._outside = (perf_counter(), process_time()), state_of_noise(self._device)
+        set_noise(self._replica.noise, self._device)
 
     def __exit__(self, *_: object) -> None:
-        self._replica.noise = torch.get_rng_state()
-        torch.set_rng_state(self._outside)
+        self._replica.noise = state_of_noise(self._device)
+        set_noise(self._outside, self._device)
         self._replica.wall_seconds += perf_counter() - self._start[0]
         self._replica.cpu_seconds += process_time() - self._start[1]
+
+
+def state_of_noise(device: torch.device) -> Tensor:
+    """Return the state of torch's generators: the processor's, and behind it that of a GPU."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return torch.cat(states)
+
+
+def set_noise(state: Tensor, device: torch.device) -> None:
+    """Bring torch's generators to a state from `state_of_noise`."""
+    size = len(torch.get_rng_state())
+    torch.set_rng_state(state[:size])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state[size:], device)

@@ -215,7 +215,7 @@ def _facts(spec: TrainingSpec, replica: Replica, values: Tensor) -> dict[str, An
     samples = len(replica.split.fitted) * len(replica.epochs)
     return {
         "kind": "attention",
-        "note": model.note(),
+        "note": "; ".join(filter(None, (replica.divergence, model.note()))),
         "selected_epoch": replica.best_epoch,
         "epochs": replica.epochs,
         "parameters_attention": counts.attention,

@@ -140,7 +140,7 @@ def _facts(session: Session, replica: TunedReplica) -> dict[str, Any]:
     used = replica.training.model_dump(exclude={"decoder_channels", "density_heads", "shuffle_mebibytes"})
     return {
         "kind": KIND,
-        "note": str(session.proof),
+        "note": "; ".join(filter(None, (replica.divergence, str(session.proof)))),
         "selected_epoch": replica.best_epoch,
         "epochs": replica.epochs,
         "parameters_attention": counts.attention,

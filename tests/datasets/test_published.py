@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import tarfile
 
 import numpy as np
@@ -47,6 +48,10 @@ def iemocap(tmp_path):
         (folder / "Attribute").mkdir(parents=True)
         (folder / f"Ses0{number}F_impro01.txt").write_text(EVALUATION.format(n=number))
         (folder / f"._Ses0{number}F_impro01.txt").write_bytes(b"\x00\x05\x16\x07")
+        recordings = tmp_path / f"Session{number}" / "sentences" / "wav" / f"Ses0{number}F_impro01"
+        recordings.mkdir(parents=True)
+        for turn in ("F000", "M000", "M004", "F005", "F006"):
+            (recordings / f"Ses0{number}F_impro01_{turn}.wav").write_bytes(b"RIFF")
     return tmp_path
 
 
@@ -77,13 +82,19 @@ def test_iemocap_without_a_session_says_where_it_should_be(iemocap):
         read_iemocap(config("iemocap", iemocap))
 
 
+def test_iemocap_that_is_half_unpacked_is_refused(iemocap):
+    shutil.rmtree(iemocap / "Session4" / "sentences")
+    with pytest.raises(DataError, match=r"5 of 25 recordings.*no Session4/sentences/wav/Ses04F"):
+        read_iemocap(config("iemocap", iemocap))
+
+
 def test_ag_news_from_its_csv_files(tmp_path):
     (tmp_path / "train.csv").write_text('"3","Oil, up","It \'rose\' ""again"""\n"1","Talks","Held"\n')
-    (tmp_path / "test.csv").write_text('"4","Chip","Small"\n')
+    (tmp_path / "test.csv").write_text('"4","Chip","Small"\n"4","None","NA"\n')
     found = read_ag_news(config("ag_news", tmp_path))
-    assert found["text"].tolist() == ["Oil, up It 'rose' \"again\"", "Talks Held", "Chip Small"]
-    assert found["label"].tolist() == [2, 0, 3]
-    assert found["split"].tolist() == ["train", "train", "validation"]
+    assert found["text"].tolist() == ["Oil, up It 'rose' \"again\"", "Talks Held", "Chip Small", "None NA"]
+    assert found["label"].tolist() == [2, 0, 3, 3]
+    assert found["split"].tolist() == ["train", "train", "validation", "validation"]
 
 
 def test_ag_news_as_the_hub_has_it(tmp_path):

@@ -16,7 +16,11 @@ from transformers import (
     SeamlessM4TFeatureExtractor,
     SwinConfig,
     SwinModel,
+    ViTConfig,
     ViTImageProcessor,
+    ViTMAEConfig,
+    ViTMAEModel,
+    ViTModel,
     Wav2Vec2BertConfig,
     Wav2Vec2BertModel,
 )
@@ -25,9 +29,11 @@ from daam_bench.config import EncoderConfig
 from daam_bench.encoders.base import load_encoder
 from daam_bench.errors import EncoderError
 
+PICTURES = ViTImageProcessor(size={"height": 32, "width": 32})
+
 
 def swin(folder):
-    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    PICTURES.save_pretrained(folder)
     return SwinModel(
         SwinConfig(
             image_size=32, patch_size=2, embed_dim=8, depths=[1, 1, 1], num_heads=[1, 2, 4], window_size=2
@@ -53,6 +59,23 @@ def ast(folder):
     return ASTModel(ASTConfig(**SIZES))
 
 
+def adapter(folder):
+    (folder / "base").mkdir()
+    PICTURES.save_pretrained(folder)
+    (folder / "adapter_config.json").write_text(f'{{"base_model_name_or_path": "{folder}/base"}}')
+    return ViTModel(ViTConfig(**SIZES, image_size=32, patch_size=8))
+
+
+def masked(folder):
+    PICTURES.save_pretrained(folder)
+    return ViTMAEModel(ViTMAEConfig(**SIZES, image_size=32, patch_size=8))
+
+
+def of_many_sizes(folder):
+    ViTImageProcessor(size={"shortest_edge": 32}, do_center_crop=False).save_pretrained(folder)
+    return ViTModel(ViTConfig(**SIZES, image_size=32, patch_size=8))
+
+
 @pytest.mark.filterwarnings("ignore:At least one mel filter")  # of AST's own extractor
 @pytest.mark.parametrize(
     ("modality", "build", "reason"),
@@ -60,6 +83,9 @@ def ast(folder):
         ("vision", swin, r"SwinModel: the model does not return its hidden states.*one shape"),
         ("text", canine, r"CanineModel: the model does not return its hidden states.*expected 6 entries"),
         ("speech", w2v_bert, r"Wav2Vec2BertModel: how its frames follow from the waveform is not known"),
+        ("vision", adapter, r"it is an adapter.*merge_and_unload"),
+        ("vision", masked, r"ViTMAEModel: a second pass over the same sample gives other hidden states"),
+        ("vision", of_many_sizes, r"images of different sizes.*48 x 96.*preprocessor_config.json"),
         ("speech", ast, r"ASTModel: how its frames follow from the waveform is not known"),
     ],
 )

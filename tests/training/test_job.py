@@ -1,16 +1,20 @@
 """A whole job: the same results wherever values lie, what it reads and costs, and modules of one's own."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from rich.progress import Progress
 from training.test_layers import FEATURES, LAYERS, SAMPLES, cache, spec
 
+from daam_bench.analysis.figures import write_figures
 from daam_bench.analysis.importance import read_density
+from daam_bench.analysis.tables import write_tables
 from daam_bench.config import PROTOCOLS, VariantConfig
 from daam_bench.errors import ConfigError
 from daam_bench.heads.own import fingerprint_of_file
-from daam_bench.records import COST_FIELDS
+from daam_bench.records import COST_FIELDS, read_records
 from daam_bench.training import cost, entropy, order, run
 from daam_bench.training.bench import MEMORY
 from daam_bench.training.run import run_job
@@ -224,3 +228,16 @@ def test_the_peak_begins_anew():
     del block
     cost.begin_peak_memory(device)
     assert cost.peak_memory_bytes(device) - before < 2**27
+
+
+@pytest.mark.parametrize("variant", ["mha", "daam_v1", "gqdaam"])
+def test_a_replica_that_diverges_is_a_row_that_says_so(cache, tmp_path, variant):
+    wanted = job(learning_rate=1e20).model_copy(update={"variant": variant})
+    folder = tmp_path / variant
+    run_job(wanted, cache, folder, Progress(disable=True))
+    records = read_records(folder)
+    assert [math.isnan(record.epochs[-1].train_loss) for record in records] == [True] * len(records)
+    assert all(record.note.startswith("diverged: no finite training loss in epoch ") for record in records)
+    write_tables([folder], tmp_path / "tables")
+    write_figures([folder], tmp_path / "figures")
+    assert variant in (tmp_path / "tables/accuracy_summary.csv").read_text()

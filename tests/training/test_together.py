@@ -24,7 +24,7 @@ from daam_bench.training.checkpoint import load_checkpoint, remove_checkpoint, s
 from daam_bench.training.optimization import build_optimizer
 from daam_bench.training.order import deal_buffers
 from daam_bench.training.prediction import evaluation_batch
-from daam_bench.training.replica import Replica, Split
+from daam_bench.training.replica import Replica, Split, set_noise, state_of_noise
 from daam_bench.training.source import Buffer, ResidentSource, StreamingSource
 from daam_bench.training.together import train_together
 
@@ -376,3 +376,15 @@ def test_a_killed_job_goes_on_after_its_last_epoch(tmp_path):
 def test_fewer_large_samples_are_evaluated_at_once(layers, features, expected):
     values = torch.empty(3, layers, features, device="meta")
     assert evaluation_batch(Buffer(0, np.arange(3), values, torch.device("cpu"))) == expected
+
+
+def test_noise_is_that_of_the_processor_and_of_the_gpu(monkeypatch):
+    gpu = {"state": torch.arange(3, dtype=torch.uint8)}
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda _: gpu["state"])
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, _: gpu.update(state=state))
+    device = torch.device("cuda")
+    kept, expected = state_of_noise(device), torch.rand(5)
+    gpu["state"] = torch.zeros(3, dtype=torch.uint8)
+    set_noise(kept, device)
+    assert torch.equal(torch.rand(5), expected)
+    assert gpu["state"].tolist() == [0, 1, 2]
