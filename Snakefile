@@ -1,7 +1,20 @@
 # The contents page. `snakemake -n` shows the plan; `snakemake tables figures report` makes everything.
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
+from daam_bench.config.plain import read_plain
+from daam_bench.errors import ConfigError
+
 min_version("9.0")
+
+# Snakemake evaluates Python in a configuration that asks for it; ours is plain data, and read as such first.
+try:
+    if Path("config.yaml").exists():
+        read_plain(Path("config.yaml"))
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
 
 
 configfile: "config.yaml"

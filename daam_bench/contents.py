@@ -4,15 +4,17 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
+import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from daam_bench.errors import DataError, MachineError
+from daam_bench.errors import DataError, MachineError, RecordError
 from daam_bench.records import write_atomically
 
 if TYPE_CHECKING:
@@ -21,7 +23,15 @@ if TYPE_CHECKING:
 Known = dict[str, tuple[list[int], str]]
 
 # Any other error of the system is the machine's, not the file's: it may be gone at the next try.
-_OF_THE_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
+_OF_THE_FILE = {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.EINVAL,  # a place in a file that cannot be
+}
+_SHA256 = re.compile("[0-9a-f]{64}")
 # What a file may take in memory.
 _MOST_BYTES = 2**30
 # From here on a header's number of samples says that it is not known.
@@ -31,6 +41,55 @@ UNKNOWN_LENGTH = 2**62
 def recording_of(content_key: str) -> str:
     """Return the hash of the recording that a clip is cut from; of what is no clip, its own hash."""
     return content_key.split("@", 1)[0]
+
+
+def is_of_the_machine(error: BaseException) -> bool:
+    """Return whether reading failed for a reason that says nothing of the file, and may be gone next time.
+
+    What the libraries of formats raise as an OSError of their own has no number: it is the file's.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno not in _OF_THE_FILE
+    return isinstance(error, MemoryError | ConnectionError | TimeoutError)
+
+
+def check_listed(row: Mapping[Hashable, Any]) -> None:
+    """Check that the text or bytes that a listing has of a sample, and a clip's bounds, are those of its key.
+
+    Files are compared when they are read; keys that are no hashes, as no listing has them, say nothing.
+
+    Raises:
+        RecordError: if they are not: the listing was damaged after it was written.
+    """
+    key = row.get("content_key")
+    if not isinstance(key, str):
+        return
+    start, stop = row.get("start_second", math.nan), row.get("stop_second", math.nan)
+    digest, _, bounds = key.partition("@")
+    content = content_of(row)
+    if _SHA256.fullmatch(digest):
+        agrees = content is None or hashlib.sha256(content).hexdigest() == digest
+        agrees = agrees and (not bounds or bounds == f"{start:g}-{stop:g}")
+    else:
+        agrees = not (digest.startswith("none-") and content)
+    if not agrees:
+        raise RecordError(
+            "a sample's content is not what was listed: the table of samples is damaged",
+            where=row.get("sample_id"),
+            remedy="Delete results/samples/<dataset>.parquet and run snakemake again.",
+        )
+
+
+def content_of(row: Mapping[Hashable, Any]) -> bytes | None:
+    """Return what is hashed of a sample that has its content itself; None if it has a file.
+
+    Text that is blank is none.
+    """
+    if "text" in row:
+        text = str(row["text"])
+        return text.encode(errors="surrogatepass") if text.strip() else b""
+    content = row.get("content")
+    return content if isinstance(content, bytes) else None
 
 
 def read_sample(folder: Path, name: str) -> tuple[bytes, str]:
@@ -61,7 +120,7 @@ def read_sample(folder: Path, name: str) -> tuple[bytes, str]:
         raise DataError(f"the path is not valid ({error})") from None
     except OSError as error:
         reason = error.strerror or str(error)
-        if error.errno in _OF_THE_FILE:
+        if not is_of_the_machine(error):
             raise DataError(f"the file cannot be read ({reason})") from None
         raise MachineError(
             f"a file of the dataset cannot be read now ({reason})", where=path, remedy="Run it again."
@@ -121,7 +180,7 @@ def _recall(memory: Path) -> Known:
             name: (list(clocks), str(digest))
             for name, (clocks, digest) in json.loads(memory.read_bytes()).items()
         }
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
 

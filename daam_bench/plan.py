@@ -170,7 +170,21 @@ def _tunings(config: Config, experiment: Experiment) -> list[TuningJob]:
 
 
 def _keep_names_apart(config: Config) -> None:
-    """Refuse an own module under the name of an encoder variant: their results would lie in one folder."""
+    """Refuse names of which results, or figures, of two would lie in one place.
+
+    They are those of an own module and an encoder variant, and of caches such as a x b_c and a_b x c.
+    """
+    caches: dict[str, tuple[str, str]] = {}
+    for experiment in config.experiments:
+        place = (experiment.dataset, experiment.encoder)
+        other = caches.setdefault("_".join(place), place)
+        if other != place:
+            raise ConfigError(
+                "figures of two caches would have the same names",
+                where=f"experiments ({' x '.join(place)})",
+                found=" x ".join(other),
+                remedy="Rename a dataset or an encoder.",
+            )
     for name in config.variants:
         if name in ENCODER_VARIANTS:
             raise ConfigError(

@@ -15,15 +15,21 @@ Derived runs have the same files below `results/studies/<dataset>/<encoder>/<stu
 
 import json
 import os
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from daam_bench.errors import RecordError
 
+# A name of a dataset, encoder or variant: it is that of a folder, too.
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64)]
 FINISHED = "finished.json"
+_LISTED = re.compile(r"fold[0-9]+_seed[0-9]+\.json")
 _AGAIN = "Delete the file and run snakemake again."
+# Losses of a replica that diverged are NaN and stay NaN; JSON's null would be no number on reading.
+_MODEL = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 # What differs between two runs of equal key.
 COST_FIELDS = (
     "wall_seconds",
@@ -38,7 +44,7 @@ COST_FIELDS = (
 class EpochRecord(BaseModel):
     """Losses and scores of one epoch; scores are in [0, 1], of the record's metric."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _MODEL
 
     epoch: int = Field(ge=1)
     learning_rate: float
@@ -56,7 +62,7 @@ class EntropyRecord(BaseModel):
     (attention weights) are entropies of shares, from 0 to `maximum`, the logarithm of their number.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _MODEL
 
     kind: Literal["gaussian", "density", "softmax"]
     head: int = Field(ge=0)
@@ -69,12 +75,12 @@ class EntropyRecord(BaseModel):
 class RunRecord(BaseModel):
     """What one replica (dataset x encoder x variant x fold x seed) gave, and everything it came from."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _MODEL
 
     key: str = Field(description="hash of everything that determines the numbers; equal key, equal result")
-    dataset: str
-    encoder: str
-    variant: str
+    dataset: Name
+    encoder: Name
+    variant: Name
     modality: str = Field("", description="text, speech or vision; empty in older records")
     dataset_kind: str = Field("", description="what reads the dataset, whatever its name is")
     encoder_model: str = Field("", description="hub id or folder of the encoder")
@@ -82,7 +88,7 @@ class RunRecord(BaseModel):
     kind: str = Field(description="attention (a trained variant), encoder_tuning (encoder LoRA) or baseline")
     fold: int = Field(ge=0)
     fold_name: str = Field(description="the group or split that validates, for example a source's name")
-    seed: int
+    seed: int = Field(ge=0)
     metric: str = Field(description="accuracy, balanced_accuracy or macro_f1")
     score: float = Field(ge=0, le=1, description="of the selected epoch, on the validation samples")
     majority_score: float = Field(ge=0, le=1, description="of the training split's most frequent class")
@@ -175,7 +181,7 @@ def read_record(path: Path) -> RunRecord:
         return RunRecord.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise RecordError("no such run record", where=path, remedy="Run snakemake to train it.") from None
-    except (ValidationError, json.JSONDecodeError) as error:
+    except ValidationError as error:
         raise RecordError(
             f"not a run record ({str(error).splitlines()[0]})",
             where=path,
@@ -204,7 +210,9 @@ def read_records(folder: Path) -> list[RunRecord]:
     try:
         listing = json.loads(path.read_bytes())
         names, keys = list(listing["records"]), list(listing["keys"])
-    except (ValueError, KeyError, TypeError):
+        if not all(_LISTED.fullmatch(name) for name in names):
+            raise ValueError("not the name of a record")
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise RecordError("not a list of run records", where=path, remedy=_AGAIN) from None
     records = [read_record(folder / name) for name in names]
     if [record.key for record in records] != keys:

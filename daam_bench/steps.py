@@ -1,6 +1,7 @@
 """`daam-bench step ...`: one command for each rule of the workflow; a job is one JSON specification."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -231,13 +232,29 @@ def write_report_step(output: Path, spec: Spec, log: Log = None) -> None:
         )
 
 
+class _LogFile(logging.FileHandler):
+    """A file for messages; where it cannot be written, one line says so, and the work goes on."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, mode="w", encoding="utf-8", errors="backslashreplace")
+        self._said = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._said:
+            self._said = True
+            typer.echo(f"{self.baseFilename}: the log cannot be written ({error.strerror})", err=True)
+
+
 @contextmanager
 def _logged(log: Path | None) -> Iterator[None]:
     """Send messages, and the traceback of a failure, to the log file."""
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
         style = "%(asctime)s %(levelname)s %(message)s"
-        logging.basicConfig(filename=log, filemode="w", level=logging.INFO, format=style)
+        logging.basicConfig(handlers=[_LogFile(log)], level=logging.INFO, format=style)
         logging.captureWarnings(capture=True)
     try:
         yield
@@ -252,8 +269,6 @@ def _logged(log: Path | None) -> Iterator[None]:
 @contextmanager
 def progress_bar(unit: str) -> Iterator["Progress"]:
     """Show a bar with rate and time left where a person is watching."""
-    import sys
-
     from rich.console import Console
     from rich.progress import (
         BarColumn,

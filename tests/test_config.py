@@ -154,9 +154,84 @@ def test_schema_in_the_workflow_is_the_model_s():
     assert stored == Config.model_json_schema(), cure
 
 
-def test_a_bomb_of_aliases_is_refused_at_once(tmp_path):
-    levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
-    bomb = tmp_path / "bomb.yaml"
-    bomb.write_text("\n".join(["a0: &a0 [x]", *levels, "notes: [*a11]", ""]))
-    with pytest.raises(ConfigError, match="notes"):
-        load_config(bomb)
+def bomb(inside, levels=12):
+    """Return lines of YAML, each an alias of ten times the line above."""
+    form = {"[": "a{0}: &a{0} [{1}]", "<": "a{0}: &a{0} {{<<: [{1}]}}"}[inside]
+    first = {"[": "a0: &a0 [x]", "<": "a0: &a0 {k: v}"}[inside]
+    return [first, *(form.format(n, ", ".join([f"*a{n - 1}"] * 10)) for n in range(1, levels))]
+
+
+HUGE = {
+    "aliases": "\n".join([*bomb("["), "notes: [*a11]"]),
+    "merged keys": "\n".join(bomb("<")),
+    "options": "variants:\n  x:\n    module: x.py:X\n    options:\n      "
+    + "\n      ".join(bomb("["))
+    + "\n",
+    "itself": "variants: {x: {module: x.py:X, options: &o {again: *o}}}",
+    "brackets": "[" * 900,
+    "more brackets": "[" * 100_000,
+    "mappings": "{a: " * 900,
+    "levels": "\n".join(" " * n + "a:" for n in range(900)),
+    "just too deep": "a: " + "[" * 61 + "]" * 61,
+    "JSON": '{"notes": ' + "[" * 100_000,
+    "a long number": "training: {epochs: " + "1" * 5000 + "}",
+    "a long number in another base": "training: {epochs: 0x" + "f" * 9000 + "}",
+}
+
+
+@pytest.mark.parametrize("text", HUGE.values(), ids=HUGE)
+def test_what_is_huge_or_deep_is_refused_at_once(tmp_path, text):
+    file = tmp_path / "huge.yaml"
+    file.write_text(text)
+    for base, overlays in ((file, []), (ROOT / "config.yaml", [file])):
+        with pytest.raises(ConfigError, match=r"too (many|deep)|recursion depth|digits"):
+            load_merged(base, overlays)
+
+
+def test_python_in_a_configuration_is_not_evaluated(tmp_path):
+    ran = tmp_path / "ran"
+    for text in (f"__use_yte__: true\ntitle: ?open({str(ran)!r}, 'w')\n", '{"__use_yte__": true}'):
+        (tmp_path / "evil.yaml").write_text(text)
+        with pytest.raises(ConfigError, match="__use_yte__ is refused"):
+            load_merged(tmp_path / "evil.yaml")
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("experiments.0.seeds", [-1]),
+        ("experiments.0.seeds", [4, 1, 4]),
+        ("experiments.0.seeds", [2**32]),
+        ("datasets.vader.folds", {"rule": "stratified", "seed": 2**32}),
+        ("datasets.vader.folds", {"rule": "stratified", "count": 10**9}),
+        ("datasets.vader.sampling_seed", 2**32),
+        ("datasets.vader.samples_per_group", 2**70),
+        ("datasets.vader.clip_seconds", 1e-9),
+        ("datasets.vader.clip_seconds", float("inf")),
+        ("encoders.minilm-l6.max_length", 2**70),
+        ("training.epochs", 2**70),
+        ("training.batch_size", 2**70),
+        ("training.decoder_channels", 2**70),
+        ("training.density_heads", 2**70),
+        ("training.learning_rate", float("inf")),
+        ("training.learning_rate", float("nan")),
+        ("training.focal_gamma", float("inf")),
+        ("training.shuffle_mebibytes", 1e300),
+        ("tuning.alpha", float("inf")),
+        ("tuning.epochs", 2**70),
+        ("protocol", {"weight_decay": float("inf")}),
+        ("variants", {"x": {"module": "x.py:X", "options": {"a": float("nan")}}}),
+        ("variants", {"x": {"module": "x.py:X", "options": {"a": b"bytes"}}}),
+        ("studies", [{"kind": "layer_ablation", "random_draws": 10**9}]),
+    ],
+)
+def test_absurd_numbers_are_refused_before_any_job(place, value):
+    data = embedded()
+    *holders, key = place.split(".")
+    holder = data
+    for name in holders:
+        holder = holder[int(name)] if isinstance(holder, list) else holder.setdefault(name, {})
+    holder[key] = value
+    with pytest.raises(ConfigError, match=r"is not valid"):
+        parse_config(data)

@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import hashlib
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from typing import Any
 
 from benchmarks.torture.shim import restart_under_shim
 
+_ROOT = Path(__file__).parents[2]
 # Full sizes, and the share of the time that a kind may take.
 SIZES = {
     "kills_extraction": 1000,
@@ -26,6 +28,8 @@ SIZES = {
     "write_faults": 1600,
     "writer_races": 100,
 }
+# Of changes there are as many as there are: at full size so many at least.
+_FULL = {"real_changes": 40, "cosmetic_changes": 20}
 # Every change is made at any scale but where the smallest is asked for.
 _LEAST = {"kills_training": 5, "real_changes": 6, "cosmetic_changes": 6, "writer_races": 7}
 
@@ -46,12 +50,12 @@ def main() -> int:
 
 
 def _fell_short(given: argparse.Namespace, found: dict[str, dict[str, Any]]) -> bool:
-    """Say which kinds ran out of time; of changes there are as many as there are."""
-    short = [
-        kind
-        for kind, report in found.items()
-        if not kind.endswith("_changes") and report["tried"] < size_of(kind, given.scale)
-    ]
+    """Say which kinds ran out of time, or tried fewer than they should."""
+    wanted = {
+        kind: min(size_of(kind, given.scale), _FULL[kind]) if kind in _FULL else size_of(kind, given.scale)
+        for kind in found
+    }
+    short = [kind for kind, report in found.items() if report["tried"] < wanted[kind]]
     for kind in short:
         print(f"{kind} ran out of time: --minutes gives it more than {given.minutes:g}")
     return bool(short)
@@ -159,10 +163,9 @@ def _say(kind: str, found: dict[str, Any]) -> None:
 def _write(given: argparse.Namespace, found: dict[str, Any], seconds: float) -> None:
     """Write what was found; kinds that were not asked for keep what an earlier run of this code found."""
     from daam_bench.environment import describe_environment
-    from daam_bench.fingerprint import source_fingerprint
 
     earlier = json.loads(given.output.read_bytes()) if given.output.exists() else {}
-    same = {"seed": given.seed, "scale": given.scale, "code": source_fingerprint(".")}
+    same = {"seed": given.seed, "scale": given.scale, "code": code_fingerprint()}
     if all(earlier.get(name) == value for name, value in same.items()):
         found = {kind: found.get(kind, earlier.get(kind)) for kind in SIZES if kind in {**earlier, **found}}
     facts = same | {
@@ -175,6 +178,18 @@ def _write(given: argparse.Namespace, found: dict[str, Any], seconds: float) -> 
     given.output.write_text(json.dumps({**found, **facts}, indent=1) + "\n", encoding="utf-8")
     full = facts["estimated_seconds_at_full_size"]
     print(f"{seconds:.0f} s; at full size about {full} s; written to {given.output}")
+
+
+def code_fingerprint() -> str:
+    """Return the sha256 of everything that the figures are of: package, workflow, and the torture itself."""
+    from daam_bench.fingerprint import source_fingerprint
+
+    digest = hashlib.sha256(source_fingerprint(".").encode())
+    files = [path for room in ("benchmarks/torture", "workflow") for path in (_ROOT / room).rglob("*")]
+    for file in sorted([*files, _ROOT / "Snakefile"]):
+        if file.is_file() and file.suffix != ".pyc":
+            digest.update(f"{file.relative_to(_ROOT)}\n".encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _estimate(found: dict[str, Any], given: argparse.Namespace) -> int:

@@ -126,6 +126,34 @@ def _aliases(random_: random.Random) -> bytes:
     return "\n".join(["a0: &a0 [x]", *levels, f"{known}: [*a{len(levels)}]", ""]).encode()
 
 
+def _options(random_: random.Random) -> bytes:
+    """Return a configuration in which an own module's options, which may be anything, stand for too much."""
+    levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, random_.randint(6, 13))]
+    lines = ["variants:", "  x:", "    module: x.py:X", "    options:", "      a0: &a0 [x]"]
+    return yaml.safe_dump(_CONFIGURATION).encode() + "\n".join([*lines, *_indented(levels), ""]).encode()
+
+
+def _merged(random_: random.Random) -> bytes:
+    """Return keys that are merged from keys, ten times a line."""
+    count = random_.randint(6, 13)
+    levels = [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, count)]
+    return "\n".join(["a0: &a0 {k: v}", *levels, ""]).encode()
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"      {line}" for line in lines]
+
+
+def _deep(random_: random.Random) -> int:
+    return int(10 ** random_.uniform(0, 5))
+
+
+def _template(random_: random.Random) -> bytes:
+    """Return a configuration that is Python to Snakemake."""
+    line = random_.choice(["title: ?1 + 1", "?if True:\n  title: x", "__definitions__: [import os]"])
+    return b"__use_yte__: true\n" + yaml.safe_dump(_CONFIGURATION).encode() + line.encode() + b"\n"
+
+
 _CONFIGURATION: dict[str, Any] = {
     "datasets": {"d": {"kind": "digits", "path": "resources", "folds": {"rule": "stratified"}}},
     "encoders": {"e": {"modality": "vision", "model": "resources"}},
@@ -157,9 +185,9 @@ def _falsified(random_: random.Random) -> bytes:
 
 
 def bad_name(random_: random.Random) -> str:
-    """Return a name for a file or folder with what shells and parsers stumble over."""
+    """Return a name for a file or folder with what shells and parsers stumble over; it is Unicode."""
     quoting = [" ", "'", '"', "\n", "$(true)", ";", "`", "*", "?", "\\"]
-    parts = [*quoting, "ü", "\udc80", "-rf", "..", "%s", "{x}", "#"]
+    parts = [*quoting, "ü", "\u202e", "-rf", "..", "%s", "{x}", "#"]
     return "n" + "".join(random_.choice(parts) for _ in range(random_.randint(1, 12)))
 
 
@@ -214,7 +242,12 @@ TEXT = (
 TABLES = (Way("bent", _table, refuse=False),)
 CONFIGURATIONS = (
     Way("aliases of aliases", _aliases),
-    Way("nested", lambda random_: b"[" * random_.randint(1, 900)),
+    Way("aliases in options", _options),
+    Way("merged keys of merged keys", _merged),
+    Way("nested", lambda random_: b"[" * _deep(random_)),
+    Way("nested mappings", lambda random_: b"{a: " * _deep(random_)),
+    Way("levels", lambda r: b"\n".join(b" " * n + b"a:" for n in range(r.randint(1, 900)))),
+    Way("a template", _template),
     Way("a call", lambda _: b"!!python/object/apply:os.system ['true']\n"),
     Way("a long number", lambda random_: b"x: " + b"1" * random_.randint(1, 6000)),
     Way("bent", lambda r: bent(yaml.safe_dump(_CONFIGURATION).encode(), r), refuse=False),

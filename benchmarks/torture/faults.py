@@ -4,7 +4,7 @@ import errno
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.torture.children import Ended, run_child
@@ -57,7 +57,7 @@ def inject(world: World, count: int, seed: int, budget: Budget) -> Tally:
                 work.run(folder)
 
             ended = run_child(faulty)
-            problem = _wrong_end(ended, how)
+            problem = _wrong_end(ended, how) or _wrong_success(ended, folder, expected)
             again = run_child(lambda work=work, folder=folder: work.run(folder))
             problem = problem or again.problem() or differences(state_of(folder), expected)
             tally.note(f"{name}, {label} at writing call {nth} ({how.name})", problem)
@@ -99,11 +99,17 @@ def _wrong_end(ended: Ended, how: How) -> str | None:
     if "Traceback" in ended.text:
         return f"a traceback: {ended.text[-900:]}"
     if ended.code == 0:
-        return None  # what failed was not needed: the state is compared all the same
+        return None  # what failed was not needed: `_wrong_success` looks whether that is so
     said = [line for line in ended.text.splitlines() if line.startswith("error: ")]
     if ended.code < 0 or ended.code == 70 or len(said) != 1 or not re.search(r"\w{4}", said[0]):
         return f"exit {ended.code} without one clear line: {ended.text[-600:]}"
     return None
+
+
+def _wrong_success(ended: Ended, folder: Path, expected: Mapping[str, bytes]) -> str | None:
+    """Return what is wrong with what a faulty run that says that all is well has left, or None."""
+    found = None if ended.code else differences(state_of(folder), expected)
+    return found and f"exit 0, but it {found}"
 
 
 def _read_only(world: World) -> str | None:

@@ -51,9 +51,10 @@ def manifest(data: bytes) -> None:
 
 
 def config(data: bytes) -> None:
-    from daam_bench.config import load_config
+    from daam_bench.config.merge import load_merged
+    from daam_bench.plan import make_plan
 
-    load_config(_written("config.yaml", data))
+    make_plan(load_merged(_written("config.yaml", data)))
 
 
 def inert_pickle(data: bytes) -> None:
@@ -172,11 +173,12 @@ def _fuzz(name: str, seconds: int, seed: int) -> None:
         import daam_bench.assets.ctranslate2
         import daam_bench.cache.ledger
         import daam_bench.cache.manifest
-        import daam_bench.config
+        import daam_bench.config.merge
         import daam_bench.contents
         import daam_bench.datasets.iemocap
         import daam_bench.datasets.inert_pickle
         import daam_bench.datasets.vader
+        import daam_bench.plan
         import daam_bench.records  # noqa: F401
     logging.disable(logging.CRITICAL)
     os.fsync = lambda _: None  # thousands of them would only wear a disk

@@ -19,7 +19,8 @@ from benchmarks.torture.children import run_child
 from benchmarks.torture.tally import Budget, Tally
 from benchmarks.torture.world import StandIn
 from daam_bench.cache.batches import encode_runs
-from daam_bench.config import DatasetConfig, load_config
+from daam_bench.config import DatasetConfig
+from daam_bench.config.merge import load_merged
 from daam_bench.datasets.listing import list_samples
 from daam_bench.encoders.base import Prepared
 from daam_bench.encoders.media import read_audio, read_image
@@ -138,7 +139,7 @@ def try_paths(folder: Path, random_: random.Random, count: int) -> list[str]:
         names = [*(f"{number}.png" for number in range(5)), path]
         pd.DataFrame({"file": names, "label": [0, 1, 0, 1, 0, 1]}).to_parquet(config.path)
         try:
-            found = _listed_and_read(config, folder)
+            _, found = _listed_and_read(config, folder)
         except DaamBenchError as error:
             _count(way, True)
             problems += [] if len(str(error)) > 10 else [f"no reason: {error!r}"]
@@ -157,56 +158,97 @@ def try_configurations(folder: Path, random_: random.Random, count: int) -> list
     for _ in range(count):
         text, way = bad.draw(bad.CONFIGURATIONS, random_)
         file.write_bytes(text)
-        problems += [f"{p}: {text[:200]!r}" for p in _refused(lambda: make_plan(load_config(file)), way)]
+        problems += [f"{p}: {text[:200]!r}" for p in _refused(lambda: make_plan(load_merged(file)), way)]
     return problems
 
 
-_HOSTILE = bad.Way("hostile names", bad.bad_name, refuse=False)
+_GOOD = bad.Way("a good picture", bad.bad_name, refuse=False)
+_LINK = bad.Way("a link", bad.bad_name)
+_PIPE = bad.Way("a pipe", bad.bad_name)
+_NO_UNICODE = bad.Way("a name that is no Unicode", bad.bad_name)
 _LINKS = [b".", b"/etc", b"nowhere", b"/dev/zero", b"itself"]
+_TO_FOLDERS = _LINKS[:2]
 
 
 def try_folders(folder: Path, random_: random.Random, count: int) -> list[str]:
-    """Try folders of class folders with hostile names, links that loop or leave, and bad files."""
+    """Try folders of class folders with hostile names, links that loop or leave, and bad files.
+
+    A name that is no Unicode refuses its folder as a whole; in every other folder each file is looked at.
+    """
+    picture = pd.DataFrame({"sample_id": ["s0"], "content": bad.good("vision")[:1]})
+    (clean,) = encode_runs(MediaStandIn("vision"), [picture], folder)
     problems = []
     done = 0
     while done < count:
         root = folder / "data"
         shutil.rmtree(root, ignore_errors=True)
+        placed: dict[str, bad.Way] = {}
         for label in ("low", "high", bad.bad_name(random_)):
-            inside = os.fsencode(root / label)
-            os.makedirs(inside, exist_ok=True)
-            done += sum(_placed(inside, random_) for _ in range(10))
+            (root / label).mkdir(parents=True)
+            for _ in range(10):
+                placed |= _placed(root, label, random_)
+        done += len(placed)
         config = DatasetConfig(kind="class_folders", path=str(root), modality="vision")
-        problems += _refused(lambda config=config: _listed_and_read(config, folder), _HOSTILE)
+        if random_.random() < 0.2:
+            (root / "low" / f"{bad.bad_name(random_)}\udc80.png").touch()
+            problems += _refused(lambda config=config: _listed_and_read(config, folder), _NO_UNICODE)
+            continue
+        try:
+            frame, found = _listed_and_read(config, folder)
+        except DaamBenchError as error:
+            problems.append(f"files took their whole folder with them: {error}")
+            continue
+        problems += _wrong_files(placed, frame["sample_id"].tolist(), found, clean.block[0])
     return problems
 
 
-def _placed(inside: bytes, random_: random.Random) -> bool:
-    """Put something of a hostile name into a folder; return whether there was place for it."""
-    name = bad.bad_name(random_) + random_.choice([".png", ".PNG", ".jpg", ""])
-    path = os.path.join(inside, os.fsencode(name))
+def _placed(root: Path, label: str, random_: random.Random) -> dict[str, bad.Way]:
+    """Put something of a hostile name into a class folder; return what should be listed, and what it is."""
+    ending = random_.choice([".png", ".PNG", ".jpg", ""])
+    name = f"{label}/{bad.bad_name(random_)}{ending}"
+    path = root / name
     if os.path.lexists(path):
-        return False
-    what = random_.random()
+        return {}
+    what, way = random_.random(), _GOOD
     if what < 0.2:
         link = random_.choice(_LINKS)
-        os.symlink(path if link == b"itself" else link, path)
+        os.symlink(os.fsencode(path) if link == b"itself" else link, os.fsencode(path))
+        if link in _TO_FOLDERS:
+            return {}  # a folder, which is not followed
+        way = _LINK
     elif what < 0.25:
         os.mkfifo(path)
+        way = _PIPE
+    elif what < 0.6:
+        path.write_bytes(bad.good("vision")[0])
     else:
-        data = bad.good("vision")[0] if what < 0.6 else bad.draw(bad.VISION, random_)[0]
-        with open(path, "wb") as handle:
-            handle.write(data)
-    return True
+        data, way = bad.draw(bad.VISION, random_)
+        path.write_bytes(data)
+    return {name: way} if ending else {}
 
 
-def _listed_and_read(config: DatasetConfig, folder: Path) -> Any:
+def _wrong_files(placed: dict[str, bad.Way], listed: list[str], found: Any, good: Any) -> list[str]:
+    """Return which files were left out, lack a reason for being bad, or have other values than alone."""
+    problems = [f"{name!r} is not listed" for name in placed.keys() - set(listed)]
+    for row, name in enumerate(listed):
+        way, refused = placed[name], found.lengths[row] < 0
+        _count(way, refused)
+        if refused and len(found.quarantined.get(name, "")) <= 10:
+            problems.append(f"{name!r}, {way.name}, has no values and no reason")
+        if way.refuse and not refused:
+            problems.append(f"{way.name} was accepted: {name!r}")
+        if way is _GOOD and not np.array_equal(found.block[row], good):
+            problems.append(f"{name!r}, {way.name}, has other values than alone")
+    return problems
+
+
+def _listed_and_read(config: DatasetConfig, folder: Path) -> tuple[pd.DataFrame, Any]:
     frame = list_samples("d", config)
     frame.to_parquet(folder / "samples.parquet", index=False)
     again = pd.read_parquet(folder / "samples.parquet")
     (found,) = encode_runs(MediaStandIn("vision"), [again], Path(again.attrs["folder"]))
     json.dumps(found.quarantined).encode()
-    return found
+    return again, found
 
 
 KINDS: dict[str, Callable[[Path, random.Random, int], list[str]]] = {

@@ -37,6 +37,10 @@ from daam_bench.records import RunRecord, write_atomically
 
 mpl.use("Agg")
 
+# So many features have a column of pixels each, at the resolution of `save_figure`.
+_MOST_COLUMNS = 800
+_ROWS_A_LAYER = 8
+
 
 def plot_importance(importance: Map, title: str) -> Figure:
     """Draw a heatmap of the Importance Factor [layer, feature]: layer 1 at the bottom, scale 0 to 1."""
@@ -53,17 +57,20 @@ def plot_importance_spread(spread: Map, title: str, most: float) -> Figure:
 
 def _heatmap(values: Map, title: str, most: float, colours: str, label: str) -> Figure:
     layers, features = values.shape
+    # A picture has fewer columns than large encoders have features: they are averaged, not skipped, so that
+    # no single feature vanishes. The same filter would blur neighbouring layers, hence their repetition.
+    wide = features > _MOST_COLUMNS
     figure = Figure(figsize=(8, max(2.8, 1.6 + 0.12 * layers)), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(
-        values,
+        np.repeat(values, _ROWS_A_LAYER, axis=0) if wide else values,
         origin="lower",
         aspect="auto",
         extent=(-0.5, features - 0.5, 0.5, layers + 0.5),
         cmap=colours,
         vmin=0,
         vmax=most,
-        interpolation="nearest",
+        interpolation="antialiased" if wide else "nearest",
     )
     axes.set(xlabel="feature (index)", ylabel="layer (1 = first)")
     axes.set_yticks(layer_ticks(layers, most=12))
@@ -187,9 +194,14 @@ def density_figures(densities: Mapping[str, Sequence[Map]], heading: str) -> dic
     figures = {}
     for variant, maps in densities.items():
         title = f"{title_of(variant)}, {heading} ({len(maps)} runs)".replace("(1 runs)", "(one run)")
-        figures["importance", variant] = plot_importance(importance_factor(mean_density(maps)), title)
-        figures["importance_spread", variant] = plot_importance_spread(spreads[variant], title, widest)
-        figures["layer_contribution", variant] = plot_layer_contribution(shares[variant], title, highest)
+        importance = importance_factor(mean_density(maps))
+        figures["importance", variant] = plot_importance(importance, f"Importance: {title}")
+        figures["importance_spread", variant] = plot_importance_spread(
+            spreads[variant], f"Spread of importance over runs: {title}", widest
+        )
+        figures["layer_contribution", variant] = plot_layer_contribution(
+            shares[variant], f"Shares of layers: {title}", highest
+        )
     return figures
 
 

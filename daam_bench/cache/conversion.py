@@ -5,6 +5,7 @@ from pathlib import Path
 from daam_bench.cache.ledger import Ledger, ledger_path
 from daam_bench.cache.manifest import MANIFEST, find_manifest, read_manifest, write_manifest
 from daam_bench.cache.reader import open_cache
+from daam_bench.cache.store import reading
 from daam_bench.cache.writer import CacheWriter
 from daam_bench.errors import CacheError
 
@@ -26,12 +27,13 @@ def convert_cache(source: Path, target: Path, kind: str) -> Path:
     cache = open_cache(source)
     facts = read_manifest(find_manifest(source))
     entries = Ledger(ledger_path(cache.path)).read()
-    attributes = {k: v for k, v in cache.layout.attributes.items() if k in facts["attributes"]}
+    with reading("its manifest says not how it was made", source):
+        attributes = {k: v for k, v in cache.layout.attributes.items() if k in facts["attributes"]}
+        spec = facts["spec"] | {"cache": facts["spec"]["cache"] | {"format": kind}}
+        kept = {key: facts[key] for key in ("samples", "measurements")}
     layout = cache.layout.with_attributes(attributes)
     with CacheWriter(target, kind, layout, cache.identity) as writer:
         writer.take_over(entries, cache.chunk)
         written = writer.finish()
-    spec = facts["spec"] | {"cache": facts["spec"]["cache"] | {"format": kind}}
-    kept = {key: facts[key] for key in ("samples", "measurements")}
     write_manifest(target / MANIFEST, written | {"spec": spec} | kept)
     return writer.path

@@ -22,7 +22,14 @@ from rich.progress import Progress
 
 from daam_bench.cache.extraction import ExtractionSpec, Job, compute_part, open_job, write_part
 from daam_bench.cache.rates import sum_measurements
-from daam_bench.errors import CacheError, DaamBenchError, DataError, EncoderError
+from daam_bench.errors import (
+    CacheError,
+    DaamBenchError,
+    DataError,
+    EncoderError,
+    MachineError,
+    RecordError,
+)
 
 if TYPE_CHECKING:
     from dask.distributed import Client
@@ -57,7 +64,7 @@ def extract_on(
 
     Raises:
         CacheError: if the scheduler cannot be reached, has no workers, or a task failed for good.
-        EncoderError, DataError: as `extract_part`.
+        EncoderError, DataError, MachineError, RecordError: as `extract_part`.
     """
     folder = output.parent.parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -158,7 +165,7 @@ class TaskError(Exception):
 def _reason(error: BaseException | None, scheduler: str) -> DaamBenchError:
     if isinstance(error, TaskError):
         name, message = error.args
-        kinds = {kind.__name__: kind for kind in (DataError, EncoderError)}
+        kinds = {kind.__name__: kind for kind in (DataError, EncoderError, MachineError, RecordError)}
         return kinds.get(name, CacheError)(message)
     remedy = "See the logs of the workers; the next run goes on after the last committed chunk."
     return CacheError(f"a task failed ({error!r})", where=scheduler, remedy=remedy)

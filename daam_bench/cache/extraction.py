@@ -15,13 +15,14 @@ from rich.progress import Progress
 
 from daam_bench.cache.batches import Encoded, batching_difference, encode_runs
 from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples, hash_files
-from daam_bench.cache.manifest import MANIFEST, write_manifest
+from daam_bench.cache.manifest import MANIFEST, store_name, write_manifest
 from daam_bench.cache.places import is_remote, place
 from daam_bench.cache.rates import Rates, journal_of, read_journals, sum_measurements
 from daam_bench.cache.reuse import ReusableRows, fill_from
-from daam_bench.cache.store import CacheLayout, rows_per_chunk
+from daam_bench.cache.store import CacheLayout, reading, rows_per_chunk
 from daam_bench.cache.writer import CacheWriter
 from daam_bench.config import CacheConfig, EncoderConfig, ShortClips
+from daam_bench.contents import check_listed
 from daam_bench.encoders.base import Encoder, load_encoder
 from daam_bench.errors import CacheError, DataError
 from daam_bench.records import write_atomically
@@ -62,6 +63,7 @@ def extract_part(
         EncoderError: if the encoder cannot be used.
         CacheError: if the store cannot be written.
         DataError: if a sample cannot be used and the configuration says to stop.
+        RecordError: if the table of samples is damaged.
     """
     write_part(output, compute_part(open_job(spec, samples), output.parent.parent, part, progress))
 
@@ -117,6 +119,7 @@ def fill(
 
     Raises:
         DataError: if a sample cannot be used and the configuration says to stop.
+        RecordError: if the table of samples is damaged.
     """
     layout, missing = writer.layout, writer.missing_chunks()
     if spec.cache.on_bad_sample == "stop":
@@ -166,6 +169,9 @@ def _chunks(
     parts = {index: samples.iloc[layout.rows_of(index)] for index in missing}
     to_compute = []
     for part in parts.values():
+        if "text" in part:  # bytes and files are compared where they are decoded
+            for row in part[["sample_id", "content_key", "text"]].to_dict("records"):
+                check_listed(row)
         known = part["content_key"].isin([key for key in part["content_key"] if key in rows])
         to_compute.append(part[~known.to_numpy()])
     folder = folder_of(samples)
@@ -233,11 +239,10 @@ def _folder_of_store(spec: ExtractionSpec, beside: Path) -> Path:
 
 
 def _read_part(path: Path) -> dict[str, Any]:
-    try:
+    with reading("a part of the cache is not there", path, _AGAIN):
         facts: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise CacheError(f"a part of the cache is not there ({error})", where=path, remedy=_AGAIN) from None
-    return facts
+        sum_measurements([facts["measurements"]])
+        return facts | {"store": store_name(facts["store"])}
 
 
 def _measured(parts: list[dict[str, Any]], journals: Path) -> dict[str, Any]:

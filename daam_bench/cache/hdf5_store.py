@@ -16,6 +16,10 @@ from daam_bench.errors import CacheError
 
 # Objects of files that could not be closed, as on a full disk: HDF5 crashes when they are let go of.
 _UNCLOSED: list[object] = []
+_FLETCHER32 = [h5py.h5z.FILTER_FLETCHER32]
+# A text as it lies in an array: its length, and where it is, which several texts may have in common.
+_TEXT = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])
+_MOST_ATTRIBUTES = 100
 
 
 class Hdf5Store(EmbeddingStore):
@@ -24,7 +28,7 @@ class Hdf5Store(EmbeddingStore):
     def __init__(self, path: Path, file: h5py.File) -> None:
         super().__init__(path)
         self.file = file
-        self.embeddings: h5py.Dataset = file["embeddings"]
+        self.embeddings: h5py.Dataset = self._array("embeddings")
 
     @classmethod
     def create(cls, path: Path, layout: CacheLayout) -> Self:
@@ -69,7 +73,12 @@ class Hdf5Store(EmbeddingStore):
         if writable:
             cls.recover(path)
         with reading("no HDF5 cache can be opened", path):
-            return cls(path, h5py.File(path, "r+" if writable else "r"))
+            file = h5py.File(path, "r+" if writable else "r")
+            try:
+                return cls(path, file)
+            except BaseException:
+                file.close()
+                raise
 
     @classmethod
     def recover(cls, path: Path) -> None:
@@ -99,15 +108,11 @@ class Hdf5Store(EmbeddingStore):
         """Return the size that the values would have, as the store declares it, without reading any.
 
         Raises:
-            CacheError: if arrays lie in other files, or are of different lengths.
+            CacheError: if arrays are not stored as this class stores them, or are of different lengths.
         """
         with reading("an array is damaged", self.path):
-            for name in ("embeddings", "label", "length", *TEXTS):
-                array = self.file[name]
-                link = self.file.get(name, getlink=True)
-                if not isinstance(link, h5py.HardLink) or array.external is not None or array.is_virtual:
-                    raise CacheError("an array lies in another file", where=self.path, found=name)
-                if array.shape[:1] != self.embeddings.shape[:1]:
+            for name in ("label", "length", *TEXTS):
+                if self._array(name).shape != self.embeddings.shape[:1]:
                     raise CacheError("arrays of different lengths", where=self.path, found=name)
             return int(math.prod(self.embeddings.shape)) * int(self.embeddings.dtype.itemsize)
 
@@ -140,10 +145,11 @@ class Hdf5Store(EmbeddingStore):
             return np.asarray(self.embeddings[start : start + self.embeddings.chunks[0]])
 
     def place_of(self, index: int) -> tuple[Path, int] | None:
-        """Return file and offset of a chunk's raw values; None if it is compressed, as another writer may."""
-        if self.embeddings.compression is not None or self.embeddings.shuffle:
-            return None
-        return self.path, self.embeddings.id.get_chunk_info(index).byte_offset
+        """Return file and offset of a chunk's raw values."""
+        with reading(f"chunk {index} is missing", self.path, "Run snakemake to extract it again."):
+            # By its first sample: counted in the file, chunks that are not there would be left out.
+            info = self.embeddings.id.get_chunk_info_by_coord((index * self.embeddings.chunks[0], 0, 0))
+            return self.path, int(info.byte_offset)
 
     def write_summary(self, lengths: npt.NDArray[np.int64] | None, attributes: dict[str, Any]) -> None:
         """Write attributes and, once all chunks are there, the lengths; durable when it returns."""
@@ -154,9 +160,9 @@ class Hdf5Store(EmbeddingStore):
             # New attributes change the file in several places: killed between, it could not be opened again.
             save_structure(self.path, places, _copy_of(self.path))
             self.file = h5py.File(self.path, "r+")
-            self.embeddings = self.file["embeddings"]
+            self.embeddings = self._array("embeddings")
             if lengths is not None:
-                self.file["length"][:] = lengths
+                self._array("length")[:] = lengths
             _write_attributes(self.file, attributes)
             self._flush()
             _copy_of(self.path).unlink()
@@ -172,16 +178,55 @@ class Hdf5Store(EmbeddingStore):
 
     def _read(self, name: str) -> npt.NDArray[Any]:
         with reading(f"{name} is damaged", self.path):
-            return np.asarray(self.file[name][:])
+            return np.asarray(self._array(name)[:])
 
     def _read_texts(self, name: str) -> list[str]:
         with reading(f"{name} is damaged", self.path):
+            self._check_sizes_of_texts(name)
             return [text.decode() for text in self._read(name)]
+
+    def _check_sizes_of_texts(self, name: str) -> None:
+        """Check that texts take no more than the file has: many may lie in one place, and each is copied."""
+        array, most = self._array(name), self.path.stat().st_size
+        if array.size == 0:
+            return
+        places = np.fromfile(self.path, _TEXT, array.shape[0], offset=array.id.get_offset())
+        if len(places) != array.shape[0] or int(places["length"].sum(dtype=np.int64)) > most:
+            raise CacheError("it has more text than it can hold", where=self.path, found=name)
+
+    def _array(self, name: str) -> h5py.Dataset:
+        """Return an array if it is stored as this class does it; a stranger's filters may allocate anything.
+
+        Raises:
+            CacheError: if it is not.
+        """
+        link = self.file.get(name, getlink=True)
+        # A link into another file is not followed.
+        array = self.file[name] if isinstance(link, h5py.HardLink) else None
+        if not isinstance(array, h5py.Dataset) or array.external is not None or array.is_virtual:
+            raise CacheError("an array lies in another file, or is none", where=self.path, found=name)
+        if not _is_stored_as_here(array, name) or self.file.userblock_size:
+            raise CacheError(
+                f"{name} is not stored as in a cache",
+                where=self.path,
+                expected="the type, chunks and filters of docs/cache.md",
+                found=f"{array.dtype}, chunks {array.chunks}, {_filters(array) or 'no'} filters",
+            )
+        return array
 
     def _read_attributes(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
         with reading("attributes are damaged", self.path):
-            for name, value in self.file.attrs.items():
+            attributes, left = self.file.attrs, self.path.stat().st_size
+            if len(attributes) > _MOST_ATTRIBUTES:
+                raise CacheError("too many attributes", where=self.path, found=len(attributes))
+            for name in attributes:
+                if attributes.get_id(name).shape != ():
+                    raise CacheError("an attribute is no single value", where=self.path, found=name)
+                value = attributes[name]
+                left -= len(value) if isinstance(value, str | bytes) else 8
+                if left < 0:
+                    raise CacheError("attributes take more than the file has", where=self.path)
                 text = isinstance(value, str) and value[:1] in {"[", "{"}
                 found[name] = json.loads(value) if text else getattr(value, "item", lambda v=value: v)()
         return found
@@ -189,6 +234,30 @@ class Hdf5Store(EmbeddingStore):
     def _flush(self) -> None:
         self.file.flush()
         sync(self.path)
+
+
+def _is_stored_as_here(array: h5py.Dataset, name: str) -> bool:
+    """Return whether an array has the type, the chunks and the filters of the ones that are written here."""
+    if name in TEXTS:
+        text = h5py.check_string_dtype(array.dtype)
+        # None is left out: the fill value, too, may be any text.
+        whole = array.id.get_storage_size() == array.size * _TEXT.itemsize
+        plain = array.ndim == 1 and array.chunks is None and not _filters(array) and whole
+        return plain and text is not None and (text.encoding, text.length) == ("utf-8", None)
+    if _filters(array) != _FLETCHER32 or array.maxshape != array.shape:
+        return False
+    if name == "embeddings":
+        return (
+            array.dtype in {np.dtype("<f4"), np.dtype("<f2")}
+            and array.ndim == 3
+            and array.chunks[1:] == array.shape[1:]
+        )
+    return bool(array.dtype == np.dtype("<i8")) and array.ndim == 1
+
+
+def _filters(array: h5py.Dataset) -> list[int]:
+    properties = array.id.get_create_plist()
+    return [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
 
 
 def _write_attributes(file: h5py.File, attributes: dict[str, Any]) -> None:

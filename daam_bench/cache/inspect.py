@@ -8,6 +8,7 @@ import numpy as np
 
 from daam_bench.cache.places import bytes_of
 from daam_bench.cache.reader import EmbeddingCache, open_cache
+from daam_bench.cache.store import reading
 
 _AT_ONCE = 2**20  # bytes
 
@@ -19,6 +20,11 @@ def describe_cache(path: Path, rows: int = 5) -> dict[str, Any]:
         CacheError: if there is no finished cache, or a chunk is damaged.
     """
     cache = open_cache(path)
+    with reading("its labels or its identity are damaged", cache.path):
+        return _describe(cache, rows)
+
+
+def _describe(cache: EmbeddingCache, rows: int) -> dict[str, Any]:
     layout, identity = cache.layout, cache.identity
     kept = ("dataset_title", "encoder", "layer_meaning", "pooling", "licence", "source")
     return {

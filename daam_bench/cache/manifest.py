@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from daam_bench.cache.places import place, write_whole
-from daam_bench.cache.store import format_of
+from daam_bench.cache.store import format_of, reading
 from daam_bench.errors import CacheError
 
 MANIFEST = "manifest.json"
+_LONGEST_NAME = 255  # bytes, with which a ledger's name would not fit either
 
 
 def write_manifest(path: Path, facts: dict[str, Any]) -> None:
@@ -22,20 +24,33 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
     Raises:
         CacheError: if it is not one, or was damaged.
+        MachineError: if the machine cannot read it.
     """
-    try:
+    with reading("not the manifest of a cache", path):
         facts: dict[str, Any] = json.loads(path.read_bytes())
         checksum = facts.pop("checksum")
-        store = Path(facts["store"]).name
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CacheError(f"not the manifest of a cache ({error})", where=path) from None
-    if _checksum(facts) != checksum:
+        store = store_name(Path(facts["store"]).name)
+        found = _checksum(facts)
+        if not isinstance(facts.get("location") or "", str):
+            raise TypeError("its location is no text")
+    if found != checksum:
         raise CacheError(
             "the manifest was changed",
             where=path,
             remedy="Delete it and run `snakemake cache`: nothing that is whole is computed again.",
         )
     return facts | {"store": store}
+
+
+def store_name(name: str) -> str:
+    """Return the name of a store as it is, if it can be one: it leads nowhere else.
+
+    Raises:
+        ValueError: if it cannot.
+    """
+    if Path(name).name != name or format_of(Path(name)) is None or len(os.fsencode(name)) > _LONGEST_NAME:
+        raise ValueError(f"{name[:50]!r} is no name of a store")
+    return name
 
 
 def store_of(manifest: Path, facts: dict[str, Any]) -> Path:

@@ -39,15 +39,21 @@ def place(text: str | Path) -> Path:
             where=text,
             remedy="Install its package, for s3:// `pip install 'daam_bench[s3]'`.",
         ) from None
+    except Exception as error:  # some need more than a URL
+        raise _unreachable(text, error) from None
     try:
         found.exists()
     except Exception as error:  # each file system has exceptions of its own
-        raise CacheError(
-            f"the place cannot be reached ({type(error).__name__}: {error})",
-            where=text,
-            remedy="Check the URL, the network and the credentials in the environment.",
-        ) from None
+        raise _unreachable(text, error) from None
     return cast(Path, found)
+
+
+def _unreachable(text: str, error: Exception) -> CacheError:
+    return CacheError(
+        f"the place cannot be reached ({type(error).__name__}: {error})",
+        where=text,
+        remedy="Check the URL, the network and the credentials in the environment.",
+    )
 
 
 def is_remote(path: Path) -> bool:
@@ -98,6 +104,11 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def asides(store: Path) -> list[Path]:
+    """Return what a repair set aside of a store and still needs."""
+    return sorted(p for p in store.parent.glob(f".{store.stem}.damaged*") if p.suffix == store.suffix)
+
+
 def move(path: Path, target: Path) -> Path:
     """Give a file or folder another name in the same folder; return it.
 
@@ -112,6 +123,17 @@ def move(path: Path, target: Path) -> Path:
         path.rename(target)
         sync(target.parent)
     return target
+
+
+def head_of(path: Path, size: int) -> bytes:
+    """Return the first bytes of a file; none if it is empty or there is none."""
+    try:
+        if is_remote(path):
+            return bytes(cast(Any, path).fs.cat_file(cast(Any, path).path, start=0, end=size))
+        with path.open("rb") as handle:
+            return handle.read(size)
+    except FileNotFoundError:
+        return b""
 
 
 def bytes_of(path: Path) -> int:

@@ -64,7 +64,10 @@ def _draw_samples(axes: Any, cache: EmbeddingCache, layer: int) -> None:
     for index, name in enumerate(cache.class_names[:_MOST_CLASSES]):
         chosen = points[labels == index]
         colour, mark = _COLOURS[index % len(_COLOURS)], _MARKS[index // len(_COLOURS) % len(_MARKS)]
-        axes.scatter(*chosen.T, s=9, alpha=0.6, color=colour, marker=mark, linewidths=0, label=name)
+        # Two $ in a label would begin and end a formula.
+        axes.scatter(
+            *chosen.T, s=9, alpha=0.6, color=colour, marker=mark, linewidths=0, label=name.replace("$", r"\$")
+        )
     axes.set(
         xlabel=f"first component ({share[0]:.0%} of the variance)",
         ylabel=f"second component ({share[1]:.0%})",

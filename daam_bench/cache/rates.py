@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -100,10 +101,8 @@ def read_journals(parts: Path, store: str) -> list[dict[str, Any]]:
     found = []
     for file in sorted(parts.glob(f"{store}.*.rates.jsonl")):
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
+            with suppress(ValueError, TypeError, RecursionError, AttributeError):
                 facts = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(facts, dict):
+                sum_measurements([facts])
                 found.append(facts)
     return found

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from daam_bench.cache.identity import CacheIdentity, digest_of_samples
 from daam_bench.cache.ledger import Ledger, hash_block, ledger_path
 from daam_bench.cache.manifest import MANIFEST, find_manifest, read_manifest, store_of
-from daam_bench.cache.places import is_remote
+from daam_bench.cache.places import asides, is_remote
 from daam_bench.cache.store import (
     Block,
     CacheLayout,
@@ -136,17 +136,32 @@ def _manifest_of(path: Path) -> dict[str, Any] | None:
     return facts if facts is not None and facts["store"] == path.name else None
 
 
+def _refuse_missing(path: Path) -> None:
+    """Say what became of a store that a manifest names, if it is not there."""
+    if not path.exists():
+        interrupted = bool(asides(path))
+        raise CacheError(
+            "a repair of the store was interrupted" if interrupted else "the store is missing",
+            where=path,
+            remedy=f"`daam-bench cache repair {path.parent}` goes on with it."
+            if interrupted
+            else f"`daam-bench cache repair {path.parent}` makes it again.",
+        )
+
+
 def open_cache(path: Path) -> EmbeddingCache:
     """Open a finished cache by its store, its manifest, or the folder of one.
 
     Raises:
         CacheError: if there is none, or it is damaged or not complete.
+        MachineError: if the machine cannot read it.
     """
     facts = None
     if not (format_of(path) and path.exists()):
         manifest = find_manifest(path)
         facts = read_manifest(manifest)
         path = store_of(manifest, facts)
+        _refuse_missing(path)
     if not is_remote(path) and path.exists():
         size_on_disk(path)  # before anything is read: there are files and folders alone
     found = facts or _manifest_of(path)

@@ -14,7 +14,7 @@ from daam_bench.cache.extraction import ExtractionSpec, describe, fill
 from daam_bench.cache.identity import CacheIdentity
 from daam_bench.cache.ledger import Ledger, LedgerEntry, ledger_path
 from daam_bench.cache.manifest import MANIFEST, find_manifest, read_manifest, store_of, write_manifest
-from daam_bench.cache.places import is_remote, move, remove
+from daam_bench.cache.places import asides, is_remote, move, remove
 from daam_bench.cache.reader import EmbeddingCache, open_cache
 from daam_bench.cache.store import Block, reading, rows_of_chunks, store_class
 from daam_bench.cache.writer import CacheWriter
@@ -63,7 +63,7 @@ def repair_cache(path: Path, progress: Progress) -> int:
     with writer.locked():
         _forget_what_is_bad(writer, store, expected)
         with writer:
-            for damaged in _asides(store):
+            for damaged in asides(store):
                 _take_over(writer, damaged, expected)
             computed = int(fill(writer, encoder, samples, spec, progress)["computed_samples"])
             finished = writer.finish()
@@ -71,7 +71,7 @@ def repair_cache(path: Path, progress: Progress) -> int:
             _write_manifests(manifest, store, facts | finished)
         with reading("it could not be repaired", store, _REMEDY):
             open_cache(store)
-        for damaged in _asides(store):
+        for damaged in asides(store):
             remove(ledger_path(damaged))
             remove(damaged)
     return computed
@@ -102,7 +102,7 @@ def _forget_what_is_bad(writer: CacheWriter, store: Path, expected: list[str]) -
         lines = [_line_of(sound, chunk, sha256) for chunk, sha256 in enumerate(expected)]
         there = writer.ledger.read()
         writer.ledger.rewrite([n for n in lines if there.get(n.chunk) == n or _is_whole(sound, n.chunk)])
-    elif store.exists() and not (_asides(store) and _is_unfinished(store, writer.format)):
+    elif store.exists() and not (asides(store) and _is_unfinished(store, writer.format)):
         _set_aside(store)
 
 
@@ -165,14 +165,9 @@ def _agrees(entry: LedgerEntry, expected: list[str]) -> bool:
     return entry.chunk < len(expected) and entry.sha256 == expected[entry.chunk]
 
 
-def _asides(store: Path) -> list[Path]:
-    """Return what was set aside of a store and is still needed."""
-    return sorted(p for p in store.parent.glob(f".{store.stem}.damaged*") if p.suffix == store.suffix)
-
-
 def _set_aside(store: Path) -> None:
     """Give a damaged store a hidden name; its ledger is copied first, so that no kill loses both."""
-    aside = store.with_name(f".{store.stem}.damaged{len(_asides(store))}{store.suffix}")
+    aside = store.with_name(f".{store.stem}.damaged{len(asides(store))}{store.suffix}")
     remove(ledger_path(aside))
     Ledger(ledger_path(aside)).rewrite(list(Ledger(ledger_path(store)).read().values()))
     move(store, aside)
@@ -193,8 +188,9 @@ def _take_over(writer: CacheWriter, damaged: Path, expected: list[str]) -> None:
                 with store_class(writer.format).open(damaged) as store:
                     return store.read_chunk(index)
             file = damaged / place[0].relative_to(writer.path)
-            return np.fromfile(file, layout.dtype, math.prod(shape), offset=place[1]).reshape(shape)
-        except (CacheError, OSError, ValueError) as error:
+            with reading("it is damaged", file):
+                return np.fromfile(file, layout.dtype, math.prod(shape), offset=place[1]).reshape(shape)
+        except CacheError as error:
             logging.warning("chunk %d is not taken over: %s", index, error)
             return None
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from daam_bench.cache.places import bytes_of, is_remote
+from daam_bench.contents import is_of_the_machine
 from daam_bench.errors import CacheError, DaamBenchError, MachineError, unknown_name
 
 Block = npt.NDArray[np.floating]
@@ -206,7 +207,8 @@ def reading(what: str, where: object, remedy: str | None = None) -> Iterator[Non
     """Say in one way what the libraries of the formats say in many: damaged files make them raise anything.
 
     Raises:
-        CacheError: for any exception in the block.
+        CacheError: for any exception in the block that is the file's.
+        MachineError: if it is the machine's: what cannot be read now is not damaged.
     """
     try:
         yield
@@ -214,6 +216,8 @@ def reading(what: str, where: object, remedy: str | None = None) -> Iterator[Non
         raise
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
+        if is_of_the_machine(error):
+            raise MachineError(f"cannot be read now ({first})", where=where, remedy="Run it again.") from None
         raise CacheError(f"{what} ({first})", where=where, remedy=remedy) from None
 
 
@@ -241,12 +245,14 @@ def size_on_disk(path: Path) -> int:
 
     Raises:
         CacheError: if there is anything but files and folders: a link may lead anywhere, a pipe has no end.
+        MachineError: if the machine cannot look.
     """
     if is_remote(path):
         return bytes_of(path)
     total = 0
     for entry in _entries(path):
-        facts = entry.lstat()
+        with reading("it cannot be looked into", entry):
+            facts = entry.lstat()
         if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):
             kind = "a link" if stat.S_ISLNK(facts.st_mode) else "no file"
             raise CacheError(f"{kind} in the store", where=entry, expected="files and folders alone")

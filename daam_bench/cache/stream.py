@@ -2,6 +2,7 @@
 
 import math
 import mmap
+import os
 import resource
 from collections import deque
 from collections.abc import Iterator
@@ -10,9 +11,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from daam_bench.cache.ledger import hash_block
 from daam_bench.cache.reader import EmbeddingCache
+from daam_bench.cache.store import reading
+from daam_bench.errors import CacheError
 
 Rows = npt.NDArray[np.int64]
+Facts = tuple[int, int, int]  # size, time of the last change and inode of a file
 _MOST_COPIED = 2**30  # bytes
 _PIECE_BYTES = 2**23  # read before their pages are let go of
 
@@ -25,6 +30,8 @@ class RowReader:
     cannot be mapped, those of a remote store, the last GiB is kept. A map of a Zarr chunk holds a file open:
     the last ones are kept, as many as half of the files that the process may open.
 
+    Once as many rows were read as there are, as in an epoch, chunks whose files changed are verified anew.
+
     Args:
         cache: a finished cache.
     """
@@ -32,8 +39,10 @@ class RowReader:
     def __init__(self, cache: EmbeddingCache) -> None:
         self.cache = cache
         self._chunks: list[npt.NDArray[np.floating] | None] = [None] * cache.layout.chunks
-        self._verified = [False] * cache.layout.chunks
-        self._whole: mmap.mmap | None = None
+        # What each chunk's file was when the chunk was verified.
+        self._verified: list[Facts | None] = [None] * cache.layout.chunks
+        self._rows_read = 0
+        self._whole: tuple[mmap.mmap, Facts] | None = None
         self._maps: dict[int, mmap.mmap] = {}
         # Chunks that are held by themselves, in the order in which they were opened.
         self._held: deque[int] = deque()
@@ -73,6 +82,10 @@ class RowReader:
         return values
 
     def _copy(self, rows: Rows, values: npt.NDArray[np.floating]) -> None:
+        self._rows_read += len(rows)
+        if self._rows_read > self.cache.layout.samples:
+            self._rows_read = len(rows)
+            self._forget_changed()
         chunks, places = np.divmod(rows, self.cache.layout.rows_per_chunk)
         for position, (index, place) in enumerate(zip(chunks.tolist(), places.tolist(), strict=True)):
             chunk = self._chunks[index]
@@ -94,24 +107,55 @@ class RowReader:
             chunk: npt.NDArray[np.floating] = self.cache.chunk(index)
             self._hold(index, max(1, _MOST_COPIED // chunk.nbytes))
         else:
-            if not self._verified[index]:
-                self.cache.chunk(index)
-                self._verified[index] = True
-            chunk = self._map(index, *place)
+            with reading(f"chunk {index} cannot be read", place[0], "Run snakemake to extract it again."):
+                if self._verified[index] is None:
+                    facts = _facts_of(place[0].stat())
+                    self.cache.chunk(index)
+                    self._verified[index] = facts
+                chunk = self._map(index, *place)
         self._chunks[index] = chunk
         return chunk
 
     def _map(self, index: int, file: Path, offset: int) -> npt.NDArray[np.floating]:
         """Return a view of a chunk's values in a file; chunks of one file share one map."""
         layout = self.cache.layout
-        mapped = self._whole or _map_file(file)
+        mapped, facts = self._whole or _map_file(file)
+        shape = (len(range(layout.samples)[layout.rows_of(index)]), layout.layers, layout.features)
+        chunk = np.frombuffer(mapped, layout.dtype, math.prod(shape), offset).reshape(shape)
+        if facts != self._verified[index]:
+            if hash_block(chunk) != self.cache.committed.get(index):
+                raise CacheError(
+                    f"chunk {index} was changed while it was in use",
+                    where=file,
+                    remedy=f"`daam-bench cache repair {self.cache.path.parent}` extracts only what is bad.",
+                )
+            self._verified[index] = facts
         if file == self.cache.path:
-            self._whole = mapped
+            self._whole = mapped, facts
         else:
             self._hold(index, max(1, self._most_files))
         self._maps[index] = mapped
-        shape = (len(range(layout.samples)[layout.rows_of(index)]), layout.layers, layout.features)
-        return np.frombuffer(mapped, layout.dtype, math.prod(shape), offset).reshape(shape)
+        return chunk
+
+    def _forget_changed(self) -> None:
+        """Let go of the maps of chunks whose files are no longer those that were verified."""
+        found: dict[Path, Facts | None] = {}
+        for index in list(self._maps):
+            place = self.cache.place_of(index) if self._whole is None else (self.cache.path, 0)
+            assert place is not None  # it is mapped
+            if place[0] not in found:
+                try:
+                    found[place[0]] = _facts_of(place[0].stat())
+                except FileNotFoundError:
+                    found[place[0]] = None
+            if found[place[0]] == self._verified[index]:
+                continue
+            self._chunks[index] = None
+            del self._maps[index]
+            if self._whole is None:
+                self._held.remove(index)
+        if not self._maps:
+            self._whole = None
 
     def _hold(self, index: int, most: int) -> None:
         """Note a chunk that is held by itself, and let the oldest go if there are too many."""
@@ -122,12 +166,17 @@ class RowReader:
             self._maps.pop(oldest, None)
 
 
-def _map_file(file: Path) -> mmap.mmap:
+def _facts_of(found: os.stat_result) -> Facts:
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _map_file(file: Path) -> tuple[mmap.mmap, Facts]:
     with file.open("rb") as handle:
+        facts = _facts_of(os.fstat(handle.fileno()))
         mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
     # Rows are wanted at random: reading ahead would fetch what is not asked for.
     mapped.madvise(mmap.MADV_RANDOM)
-    return mapped
+    return mapped, facts
 
 
 def _allow_open_files(wanted: int) -> int:

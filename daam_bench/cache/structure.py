@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from daam_bench.cache.places import sync
+from daam_bench.cache.store import reading
 from daam_bench.errors import CacheError
 from daam_bench.records import write_atomically
 
@@ -34,13 +35,12 @@ def check_structure(store: Path, expected: Any) -> None:
     """Compare everything in a store but its values with what was committed.
 
     Raises:
-        CacheError: if it differs, or cannot be read.
+        CacheError: if it differs, or is none that can be read.
+        MachineError: if the machine cannot read it.
     """
-    try:
+    with reading("its structure cannot be compared", store):
         found = _digest(store, [(int(start), int(size)) for start, size in expected["places"]])
         wanted = expected["sha256"]
-    except (OSError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise CacheError(f"its structure cannot be compared ({error})", where=store) from None
     if found != wanted:
         raise CacheError(
             "its structure is not what was committed",

@@ -46,6 +46,7 @@ def explain(
     named |= {"parameter": parameter, "fold": None if fold is None else str(fold)}
     named |= {"seed": None if seed is None else str(seed)}
     options = {name: value for name, value in named.items() if value is not None}
+    results = _results_of(cell, results)
     trace = trace_cell(find_cell(cell, options, column, results), results)
     repetition = None
     if repeat is not None:
@@ -62,6 +63,16 @@ def explain(
             _print_repetition(repetition)
     if repetition is not None and not repetition.same:
         raise typer.Exit(1)
+
+
+def _results_of(address: str, results: Path) -> Path:
+    """Return the folder of results that a table lies in which is named by its file; else the one given."""
+    file = Path(address.partition(":")[0])
+    if file.suffix not in (".csv", ".md", ".tex") or not file.is_file():
+        return results
+    if file.parent.name == "tables":
+        return file.parent.parent
+    return file.resolve().parents[1] if file.resolve().parent.name == "tables" else results
 
 
 def _print_repetition(repetition: "Repetition") -> None:

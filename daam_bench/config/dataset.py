@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from daam_bench.config.section import REVISION, AsText, Name, Section
+from daam_bench.config.section import MOST, REVISION, AsText, Name, Section, Seed
 from daam_bench.config.training import Loss, Metric
 
 Modality = Literal["text", "speech", "vision"]
@@ -19,8 +19,8 @@ class FoldRule(Section):
         "validation splits; stratified: k folds with equal class shares, samples of equal content together; "
         "stratified_by_group: the same with whole groups",
     )
-    count: int = Field(5, ge=2, description="number of folds of the stratified rules")
-    seed: int = Field(0, ge=0, description="seed of the stratified rules")
+    count: int = Field(5, ge=2, le=MOST, description="number of folds of the stratified rules")
+    seed: Seed = Field(0, description="seed of the stratified rules")
 
 
 class Columns(Section):
@@ -40,7 +40,7 @@ class Columns(Section):
 class DatasetConfig(Section):
     """A dataset by name: its kind says how it is read, its path where it lies.
 
-    The keys from `modality` to `encoding` are read by the kinds that declare nothing of their own
+    The keys from `modality` to `files` are read by the kinds that declare nothing of their own
     (table, class_folders, huggingface); any other kind refuses them.
     """
 
@@ -73,9 +73,17 @@ class DatasetConfig(Section):
     encoding: str | None = Field(
         None, description="table: how a CSV or TSV file is encoded, such as cp1252; by default UTF-8"
     )
+    files: str | None = Field(
+        None,
+        min_length=1,
+        description="table of images or audio: folder that the paths in its content column are relative to, "
+        "itself relative to the table's folder, such as ../audio; {column} stands for a row's value, as in "
+        "../audio/fold{fold} or images/{content}.jpg. By default the table's folder",
+    )
     clip_seconds: float | None = Field(
         None,
-        gt=0,
+        ge=0.025,
+        le=86_400,
         description="speech: cut recordings into clips of this length, the remainder is a clip of its own",
     )
     accept_leakage: bool = Field(
@@ -87,6 +95,9 @@ class DatasetConfig(Section):
     )
     loss: Loss | None = Field(None, description="by default training.loss")
     samples_per_group: int | None = Field(
-        None, ge=1, description="keep only this many samples of each group, drawn with class shares kept"
+        None,
+        ge=1,
+        lt=2**32,
+        description="keep only this many samples of each group, drawn with class shares kept",
     )
-    sampling_seed: int = Field(0, ge=0, description="seed of that draw")
+    sampling_seed: Seed = Field(0, description="seed of that draw")

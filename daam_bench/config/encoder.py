@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from daam_bench.config.dataset import Modality
-from daam_bench.config.section import REVISION, Section
+from daam_bench.config.section import MOST, REVISION, Section
 
 
 class EncoderConfig(Section):
@@ -19,7 +19,9 @@ class EncoderConfig(Section):
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="precision of the forward pass"
     )
-    max_length: int | None = Field(None, ge=1, description="text: longest input in tokens; longer is cut")
+    max_length: int | None = Field(
+        None, ge=1, le=MOST, description="text: longest input in tokens; longer is cut"
+    )
     tokens: Literal["all", "patches"] = Field(
         "all",
         description="vision: mean over all tokens, the class token included, or over patches only (D12)",

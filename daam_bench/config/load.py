@@ -5,16 +5,16 @@ from reprlib import Repr
 from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from daam_bench.config.plain import read_plain, require_few
 from daam_bench.config.protocol import PROTOCOLS, Protocol, published_rate
 from daam_bench.config.training import TrainingConfig
 from daam_bench.config.tuning import TuningConfig
 from daam_bench.config.whole import Config, Experiment
 from daam_bench.errors import ConfigError, unknown_name
 
-# YAML's aliases make a few lines stand for billions of values: nothing is written out whole.
+# What was found may be long: nothing is written out whole.
 _SHORT = Repr()
 _SHORT.maxlevel, _SHORT.maxstring = 2, 80
 
@@ -25,6 +25,7 @@ def parse_config(data: object, where: str = "config.yaml") -> Config:
     Raises:
         ConfigError: naming each key that is unknown, missing or out of range, and the nearest valid key.
     """
+    require_few(data, where)
     try:
         return Config.model_validate(data)
     except ValidationError as error:
@@ -37,14 +38,7 @@ def load_config(path: str | Path) -> Config:
     Raises:
         ConfigError: if the file is missing, is not YAML, or does not fit the model.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read ({error})", where=path) from None
-    try:
-        return parse_config(yaml.safe_load(text), str(path))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # also absurd numbers and depths
-        raise ConfigError(f"is not valid YAML ({error})", where=path) from None
+    return parse_config(read_plain(Path(path)), str(path))
 
 
 def protocol_of(config: Config, experiment: Experiment, protocol: Protocol | None = None) -> Protocol:
@@ -95,9 +89,16 @@ def _explain(error: ValidationError, where: str, model: type[BaseModel] = Config
             siblings = _keys_at(model, item["loc"][:-1])
             problems.append(str(unknown_name("key", str(item["loc"][-1]), siblings, place)))
         else:
-            found = "" if item["type"] == "missing" else f" (found {_SHORT.repr(item['input'])})"
+            found = "" if item["type"] == "missing" else f" (found {_shown(item['input'])})"
             problems.append(f"{place}: {item['msg']}{found}")
     return ConfigError("is not valid:\n  " + "\n  ".join(problems), where=where)
+
+
+def _shown(value: object) -> str:
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of too many digits"
 
 
 def _keys_at(model: Any, path: tuple[int | str, ...]) -> list[str]:

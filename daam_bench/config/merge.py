@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from daam_bench.config.load import parse_config
+from daam_bench.config.plain import read_plain
 from daam_bench.config.whole import Config
 from daam_bench.errors import ConfigError
 
@@ -15,7 +16,7 @@ def merge_configs(base: Path, overlays: Sequence[Path] = ()) -> dict[str, Any]:
     Mappings are merged key by key, lists are replaced, as `snakemake --configfile` does.
 
     Raises:
-        ConfigError: if a file is missing or is no YAML mapping.
+        ConfigError: if a file is missing, is no YAML mapping, or would have something evaluated.
     """
     from snakemake.utils import update_config
 
@@ -37,19 +38,10 @@ def load_merged(base: Path, overlays: Sequence[Path] = ()) -> Config:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    import yaml
-    from snakemake.common.configfile import load_configfile
-    from snakemake.exceptions import WorkflowError
-
     if not path.is_file():
         raise ConfigError(
             "no such file",
             where=path,
             remedy="Run it in the folder that has config.yaml, or name one with --base.",
         )
-    try:
-        data: dict[str, Any] = load_configfile(str(path))
-    except (WorkflowError, OSError, ValueError, yaml.YAMLError) as error:
-        first = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigError(f"cannot be read ({first})", where=path) from None
-    return data
+    return read_plain(path)

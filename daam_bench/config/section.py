@@ -2,9 +2,26 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64)]
+from daam_bench import records
+
+Name = records.Name
+# What NumPy and scikit-learn take.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def _each_once(seeds: list[int]) -> list[int]:
+    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    if twice:
+        raise ValueError(f"a seed is listed twice: {', '.join(map(str, twice))}")
+    return seeds
+
+
+# One result a seed: a second one would be counted as another run.
+Seeds = Annotated[list[Seed], Field(min_length=1, max_length=10_000), AfterValidator(_each_once)]
+# Beyond any use; what is larger would end in a job, with no word of the configuration.
+MOST = 2**20
 # YAML reads a label such as 1 as a number.
 AsText = Annotated[str, BeforeValidator(str)]
 # A branch or tag moves; a commit does not.
@@ -12,6 +29,6 @@ REVISION = r"^[0-9a-f]{40}$"
 
 
 class Section(BaseModel):
-    """A part of the configuration; unknown keys are refused."""
+    """A part of the configuration; unknown keys, and numbers that are not finite, are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

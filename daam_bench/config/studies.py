@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from daam_bench.config.section import Name, Section
+from daam_bench.config.section import MOST, Name, Section, Seeds
 
-Size = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=1, le=MOST)]
 
 
 class _Study(Section):
@@ -14,9 +14,7 @@ class _Study(Section):
 
     dataset: Name | None = Field(None, description="with `encoder`: the experiment; by default every one")
     encoder: Name | None = None
-    seeds: list[int] | None = Field(
-        None, min_length=1, description="some of the experiment's seeds; by default all of them"
-    )
+    seeds: Seeds | None = Field(None, description="some of the experiment's seeds; by default all of them")
 
 
 class ProtocolStudy(_Study):
@@ -43,7 +41,7 @@ class LayerAblationStudy(_Study):
     kind: Literal["layer_ablation"] = "layer_ablation"
     variants: list[str] = Field(["daam_v1"], min_length=1, description="variants that have a density")
     sizes: list[Size] = Field([1, 3], min_length=1, description="numbers of layers k that are kept")
-    random_draws: int = Field(1, ge=0, description="random choices of k layers, drawn for each fold")
+    random_draws: int = Field(1, ge=0, le=1000, description="random choices of k layers, drawn for each fold")
     blocks: bool = Field(
         False, description="keep k neighbouring layers, as the paper's 19-21; by default any k layers"
     )

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from daam_bench.config.protocol import USUAL_RATE
-from daam_bench.config.section import Section
+from daam_bench.config.section import MOST, Section
 
 Loss = Literal["cross_entropy", "focal"]
 Metric = Literal["accuracy", "balanced_accuracy", "macro_f1"]
@@ -14,8 +14,8 @@ Metric = Literal["accuracy", "balanced_accuracy", "macro_f1"]
 class TrainingConfig(Section):
     """How one replica (variant x fold x seed) is trained (paper section 4)."""
 
-    epochs: int = Field(35, ge=1)
-    batch_size: int = Field(32, ge=1)
+    epochs: int = Field(35, ge=1, le=MOST)
+    batch_size: int = Field(32, ge=1, le=MOST)
     learning_rate: float | None = Field(
         None,
         gt=0,
@@ -39,10 +39,13 @@ class TrainingConfig(Section):
         description="bfloat16: automatic mixed precision, which on a processor without bfloat16 is float32; "
         "float32: full precision throughout",
     )
-    decoder_channels: int = Field(512, ge=1, description="channels between the decoder's two convolutions")
+    decoder_channels: int = Field(
+        512, ge=1, le=MOST, description="channels between the decoder's two convolutions"
+    )
     density_heads: int | None = Field(
         None,
         ge=1,
+        le=MOST,
         description="heads of density attention over the layers, except DAAMv2's one; by default 8 where it "
         "can, else the largest divisor up to 8 of the number of layers that leaves two layers a head",
     )
@@ -52,6 +55,7 @@ class TrainingConfig(Section):
     shuffle_mebibytes: float = Field(
         256.0,
         gt=0,
+        le=16 * MOST,
         description="a cache up to this size is shuffled as a whole in each epoch; of a larger one, random "
         "short runs of rows are shuffled in parts of this size. Training from a cache that does not fit into "
         "memory holds two of them",

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from daam_bench.config.section import Section
+from daam_bench.config.section import MOST, Section
 
 
 class TuningConfig(Section):
@@ -16,8 +16,8 @@ class TuningConfig(Section):
     """
 
     alpha: float = Field(16.0, gt=0, description="the update B A is scaled by alpha / r, or by alpha (D8)")
-    epochs: int | None = Field(None, ge=1, description="by default training.epochs")
-    batch_size: int | None = Field(None, ge=1, description="by default training.batch_size")
+    epochs: int | None = Field(None, ge=1, le=MOST, description="by default training.epochs")
+    batch_size: int | None = Field(None, ge=1, le=MOST, description="by default training.batch_size")
     learning_rate: float | None = Field(None, gt=0, description="by default training.learning_rate")
     dtype: Literal["float32", "bfloat16", "float16"] | None = Field(
         None,

@@ -1,8 +1,6 @@
 """A user's own attention module, named in the user's own configuration."""
 
-from typing import Any
-
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from daam_bench.config.section import Section
 
@@ -21,7 +19,7 @@ class VariantConfig(Section):
         "to [batch, layer, feature']",
     )
     has_density: bool = Field(False, description="whether its density(x) gives an importance map")
-    options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of Name")
+    options: dict[str, JsonValue] = Field(default_factory=dict, description="keyword arguments of Name")
     description: str = Field("a module of one's own", description="one sentence, kept with every result")
 
     @property

@@ -8,7 +8,7 @@ from daam_bench.config.cache import CacheConfig
 from daam_bench.config.dataset import DatasetConfig
 from daam_bench.config.encoder import EncoderConfig
 from daam_bench.config.protocol import Protocol
-from daam_bench.config.section import Name, Section
+from daam_bench.config.section import Name, Section, Seeds
 from daam_bench.config.studies import Study
 from daam_bench.config.training import TrainingConfig
 from daam_bench.config.tuning import TuningConfig
@@ -26,7 +26,7 @@ class Experiment(Section):
         description="encoder LoRA and LoRA+, trained end to end through the encoder: encoder_lora_r4, "
         "encoder_lora_r8, encoder_lora_plus_r4, encoder_lora_plus_r8; by default none",
     )
-    seeds: list[int] = Field([0, 1, 2], min_length=1)
+    seeds: Seeds = [0, 1, 2]
     training: dict[str, Any] = Field(
         default_factory=dict, description="training settings of this experiment alone"
     )

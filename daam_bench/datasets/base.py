@@ -16,6 +16,7 @@ DECLARING = (
     "label_pattern",
     "group_pattern",
     "encoding",
+    "files",
 )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from daam_bench.contents import open_stream, read_sample
-from daam_bench.errors import DataError
+from daam_bench.errors import MachineError
 
 # A remainder below this has too few samples for any speech encoder's first frame (25 ms).
 SHORTEST_SECONDS = 0.025
@@ -62,7 +62,9 @@ def _duration(row: Mapping[Hashable, object], folder: Path) -> float:
         if not isinstance(content, bytes):
             content, _ = read_sample(folder, str(row["file"]))
         return _seconds(content)
-    except (DataError, OSError, RuntimeError, ZeroDivisionError):  # soundfile's errors are RuntimeErrors
+    except (MachineError, MemoryError):
+        raise
+    except Exception:  # a broken file makes the decoder raise anything
         return 0.0
 
 

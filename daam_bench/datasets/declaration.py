@@ -75,7 +75,13 @@ def label_classes(
     absent = [label for label in mapping if label not in found]
     if absent:
         raise DataError(
-            "labels that never occur", where=where, expected=", ".join(found[:20]), found=", ".join(absent)
+            "labels that never occur",
+            where=where,
+            expected=", ".join(found[:20]),
+            found=", ".join(absent),
+            remedy="YAML reads yes, no, on and off as truth values: put quotes around them."
+            if {"True", "False"} & set(absent)
+            else None,
         )
     classes = list(dict.fromkeys(mapping.values()))
     if len(classes) < 2:

@@ -1,5 +1,8 @@
 """A dataset of the Hugging Face hub at a pinned commit, or one that lies in a folder."""
 
+import math
+import os
+import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +15,13 @@ from daam_bench.contents import read_sample
 from daam_bench.datasets.base import DatasetKind
 from daam_bench.datasets.declaration import as_text, check_columns, columns_of, use_of_splits
 from daam_bench.datasets.hub import load_at_commit
-from daam_bench.datasets.table import PARQUET, encoding_of, open_table, tables_of_splits
+from daam_bench.datasets.table import (
+    PARQUET,
+    encoding_of,
+    open_table,
+    refuse_no_classes,
+    tables_of_splits,
+)
 from daam_bench.errors import ConfigError, DataError
 
 HUGGING_FACE = DatasetKind(
@@ -43,7 +52,7 @@ def read_hugging_face(config: DatasetConfig) -> pd.DataFrame:
         part = pd.DataFrame(
             {
                 "sample_id": names if columns.sample_id is None else _texts(data[columns.sample_id]),
-                "label": label_names(data, columns.label),
+                "label": _labels(data, columns.label, config),
                 "group": "" if columns.group is None else _texts(data[columns.group]),
                 "split": use if len(uses) > 1 or config.splits else "",
             }
@@ -78,6 +87,8 @@ def load_splits(config: DatasetConfig) -> dict[str, Any]:
     try:
         if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
             loaded = load_from_disk(config.path)
+        elif path.is_dir() and (odd := _not_a_file(path)):
+            raise DataError("is no regular file", where=odd, remedy="Move it out of the dataset's folder.")
         elif tables := _texts_of_splits(path):
             loaded = {file.stem: _read_all(file) for file in tables}
         else:
@@ -86,6 +97,16 @@ def load_splits(config: DatasetConfig) -> dict[str, Any]:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"cannot be loaded ({first})", where=config.path) from None
     return {"train": loaded} if isinstance(loaded, Dataset) else dict(loaded)
+
+
+def _not_a_file(folder: Path) -> Path | None:
+    """Return the first pipe, device or link to one below a folder: reading it might never end."""
+    for place, _, names in os.walk(folder):
+        for name in sorted(names):
+            with suppress(OSError):  # a link to nothing, which the reader names
+                if not stat.S_ISREG((found := Path(place, name)).stat().st_mode):
+                    return found
+    return None
 
 
 def _texts_of_splits(folder: Path) -> list[Path]:
@@ -113,8 +134,19 @@ def label_names(data: Any, column: str) -> list[str]:
     return ["" if value is None or value < 0 else names[value] for value in data[column]]
 
 
+def _labels(data: Any, column: str, config: DatasetConfig) -> list[str]:
+    """Return what `label_names` does, of a column whose values can be classes."""
+    if config.labels is None and getattr(data.features[column], "names", None) is None:
+        refuse_no_classes(data[column], column, config.path)
+    return label_names(data, column)
+
+
 def _texts(values: Iterable[Any]) -> list[str]:
-    return ["" if value is None else str(value) for value in values]
+    return ["" if value is None or _is_nan(value) else str(value) for value in values]
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def encoded_files(data: Any, column: str, where: str) -> list[bytes]:
@@ -128,16 +160,33 @@ def encoded_files(data: Any, column: str, where: str) -> list[bytes]:
     from datasets import Audio, Image
 
     feature = data.features[column]
-    if not isinstance(feature, Audio | Image):
-        raise DataError("is no column of images or audio", where=column, found=type(feature).__name__)
-    raw = data.cast_column(column, type(feature)(decode=False))
-    return [_encoded(row, where) for row in raw[column]]
+    if isinstance(feature, Audio | Image):
+        data = data.cast_column(column, type(feature)(decode=False))
+    elif not _is_binary(feature) and not _is_file(feature):
+        raise DataError(
+            "is no column of images or audio",
+            where=column,
+            expected="images, audio, their bytes, or structs of bytes and path",
+            found=getattr(feature, "dtype", type(feature).__name__),
+        )
+    return [_encoded(row, where) for row in data[column]]
 
 
-def _encoded(row: Mapping[str, Any] | None, where: str) -> bytes:
+def _is_binary(feature: Any) -> bool:
+    return "binary" in str(getattr(feature, "dtype", ""))
+
+
+def _is_file(feature: Any) -> bool:
+    """Return whether a column has what `datasets` stores of an image, though nothing says that it is one."""
+    return isinstance(feature, dict) and set(feature) == {"bytes", "path"} and _is_binary(feature["bytes"])
+
+
+def _encoded(row: Mapping[str, Any] | bytes | None, where: str) -> bytes:
     from datasets.config import HF_DATASETS_CACHE
     from huggingface_hub.constants import HF_HUB_CACHE
 
+    if isinstance(row, bytes):
+        return row
     if row is not None and row["bytes"] is not None:
         return bytes(row["bytes"])
     if row is not None and row["path"] is not None:

@@ -13,6 +13,7 @@ from daam_bench.contents import read_sample
 from daam_bench.datasets.base import DatasetKind
 from daam_bench.datasets.clips import cut_into_clips
 from daam_bench.datasets.declaration import label_classes
+from daam_bench.datasets.file_pattern import files_folder
 from daam_bench.datasets.registry import dataset_kind
 from daam_bench.errors import ConfigError, DataError
 
@@ -68,7 +69,6 @@ def choose_samples(name: str, config: DatasetConfig) -> pd.DataFrame:
     _check(frame, kind, classes, where)
     if config.samples_per_group is not None:
         frame = _draw(frame, config.samples_per_group, config.sampling_seed, where).reset_index(drop=True)
-    folder = Path(config.path) if Path(config.path).is_dir() else Path(config.path).parent
     frame.attrs = {
         "class_names": classes,
         "modality": modality,
@@ -76,7 +76,7 @@ def choose_samples(name: str, config: DatasetConfig) -> pd.DataFrame:
         "title": kind.title,
         "licence": kind.licence,
         "source": kind.source,
-        "folder": str(folder),
+        "folder": str(files_folder(config)),
     }
     return frame
 
@@ -107,7 +107,15 @@ def _content_keys(frame: pd.DataFrame, folder: Path, where: str) -> list[str]:
             problems.append(f"{row['sample_id']}: {error}")
             keys.append("none-" + hashlib.sha256(str(row["sample_id"]).encode()).hexdigest())
     if len(problems) == len(frame):
-        raise DataError("none of the samples can be used", where=where, found=problems[0])
+        raise DataError(
+            "none of the samples can be used",
+            where=where,
+            expected=f"files below {folder}" if "file" in frame else None,
+            found=problems[0],
+            remedy="`files` says where the files lie that a table names."
+            if frame.attrs.get("kind") == "table" and "file" in frame
+            else None,
+        )
     if problems:
         logging.warning("%s: %d samples cannot be used, such as %s", where, len(problems), problems[0])
     return keys

@@ -13,10 +13,11 @@ def named_files(config: DatasetConfig) -> list[Path]:
     """
     if config.kind != "table" or config.modality == "text":
         return []
+    from daam_bench.datasets.file_pattern import files_folder
     from daam_bench.datasets.table import read_table
 
     try:
         names = read_table(config)["file"]
     except DaamBenchError:
         return []
-    return [Path(config.path).parent / name for name in dict.fromkeys(names)]
+    return [files_folder(config) / name for name in dict.fromkeys(names)]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import soundfile
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from scipy.signal import resample_poly
 
-from daam_bench.contents import UNKNOWN_LENGTH, open_stream, read_sample, recording_of
-from daam_bench.errors import DataError
+from daam_bench.contents import UNKNOWN_LENGTH, check_listed, open_stream, read_sample, recording_of
+from daam_bench.errors import DaamBenchError, DataError
 
 # Far beyond any encoder's input, and small enough to decode anywhere.
 _MOST_PIXELS = 64_000_000
@@ -34,6 +34,7 @@ def read_audio(
         DataError: if it cannot be decoded, is empty or silent, holds values that are not finite, is longer
             than `most_seconds`, or changed since it was listed.
         MachineError: if the machine cannot read its file.
+        RecordError: if its content in the listing is damaged.
     """
     content = _content(row, folder)
     start, stop = row.get("start_second", math.nan), row.get("stop_second", math.nan)
@@ -44,8 +45,10 @@ def read_audio(
             # One frame more shows that there is more: the header's length is not to be believed.
             frames = min(round(wanted * found), round(most_seconds * found))
             samples = handle.read(frames + math.isnan(stop), dtype="float32", always_2d=True).mean(axis=1)
-    except (OSError, RuntimeError, ValueError) as error:  # soundfile's errors are RuntimeErrors
-        raise DataError(f"audio cannot be read ({error})") from None
+    except (DaamBenchError, MemoryError):
+        raise
+    except Exception as error:  # a broken file makes the decoder raise anything
+        raise DataError(f"audio cannot be read ({_reason(error)})") from None
     if not len(samples):
         raise DataError("the clip has length zero")
     if math.isnan(stop) and len(samples) > frames:
@@ -84,6 +87,7 @@ def read_image(row: Mapping[Hashable, Any], folder: Path) -> Image.Image:
         DataError: if it cannot be decoded, is absurdly large, has pixels of 32 bits, or changed since it was
             listed.
         MachineError: if the machine cannot read its file.
+        RecordError: if its content in the listing is damaged.
     """
     content = _content(row, folder)
     try:
@@ -97,15 +101,14 @@ def read_image(row: Mapping[Hashable, Any], folder: Path) -> Image.Image:
                 return upright.convert("RGB")
             layered = upright.convert("RGBA")
             return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
-    except (
-        OSError,
-        SyntaxError,  # PIL's word for a broken PNG
-        ValueError,
-        UnidentifiedImageError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
-        raise DataError(f"image cannot be read ({error})") from None
+    except (DaamBenchError, MemoryError):
+        raise
+    except Exception as error:  # a broken file makes the decoder raise anything, bent EXIF a TypeError
+        raise DataError(f"image cannot be read ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -121,7 +124,8 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _content(row: Mapping[Hashable, Any], folder: Path) -> bytes:
-    """Return the bytes of a sample; a file must still be the one that was listed."""
+    """Return the bytes of a sample; they, or its file, must still be what was listed."""
+    check_listed(row)
     content = row.get("content")
     if isinstance(content, bytes):
         return content

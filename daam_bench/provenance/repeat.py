@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
 from rich.progress import Progress
 
 from daam_bench.adapters.presets import KIND
@@ -12,7 +13,14 @@ from daam_bench.cache.manifest import MANIFEST, read_manifest
 from daam_bench.errors import CacheError, RecordError
 from daam_bench.provenance.address import Cell
 from daam_bench.provenance.trace import Trace
-from daam_bench.records import RunRecord, read_record, write_atomically
+from daam_bench.records import (
+    FINISHED,
+    RunRecord,
+    read_record,
+    read_records,
+    write_atomically,
+    write_finished,
+)
 from daam_bench.training.run import run_job
 from daam_bench.training.spec import TrainingSpec
 from daam_bench.tuning.run import run_tuning
@@ -51,7 +59,8 @@ def repeat_record(path: Path, cache: Path, output: Path, progress: Progress) -> 
         progress: shows replicas.
 
     Raises:
-        RecordError: if the record is not one, or too old to say how it was made, or if the output has it.
+        RecordError: if the record is not one, or too old to say how it was made, if it names a module that
+            does not lie in the current folder, or if the output has it.
         CacheError: if the cache is not the one that the record was trained on.
     """
     record = read_record(path)
@@ -78,20 +87,44 @@ def _train_again(path: Path, record: RunRecord, cache: Path, folder: Path, progr
             found=found[:12],
             remedy="--cache names another folder.",
         )
-    given = record.spec | {"seeds": [record.seed]}
-    if record.kind == KIND:
+    spec = _spec_of(path, record)
+    if isinstance(spec, TuningSpec):
         samples = Path(manifest["samples"])
-        tuning = TuningSpec.model_validate(given)
-        return run_tuning(tuning, cache, samples, folder, progress, record.fold)[0]
-    spec = TrainingSpec.model_validate(given)
+        return run_tuning(spec, cache, samples, folder, progress, record.fold)[0]
     (repeated,) = run_job(spec, cache, folder, progress, record.fold)
     return repeated
+
+
+def _spec_of(path: Path, record: RunRecord) -> TrainingSpec | TuningSpec:
+    """Return the job of a record's replica, which may be a stranger's."""
+    given = record.spec | {"seeds": [record.seed]}
+    try:
+        spec = (TuningSpec if record.kind == KIND else TrainingSpec).model_validate(given)
+    except ValidationError as error:
+        first = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:1])
+        raise RecordError(
+            f"its job is none that this version knows ({first})",
+            where=path,
+            remedy="Train it again with snakemake.",
+        ) from None
+    if isinstance(spec, TrainingSpec) and spec.own is not None:
+        file = Path(spec.own.file)
+        # To repeat is to execute it.
+        if file.is_absolute() or not file.resolve().is_relative_to(Path.cwd()):
+            raise RecordError(
+                "names a module that does not lie in the current folder, and is not executed",
+                where=path,
+                found=spec.own.module,
+                remedy="Run it in the folder of the module, if you trust that.",
+            )
+    return spec
 
 
 def repeat_cell(trace: Trace, results: Path, output: Path, progress: Progress) -> Repetition:
     """Train every replica behind a number again below `output`, then compute the number from them.
 
-    Derived runs train on the layers, and under the protocol, that their own records name.
+    Derived runs train on the layers, and under the protocol, that their own records name. Where the code is
+    not the one that the records were made by, the trace's notes say so.
 
     Raises:
         RecordError: if the output has results, if no run is behind the number, or one cannot be repeated.
@@ -108,9 +141,13 @@ def repeat_cell(trace: Trace, results: Path, output: Path, progress: Progress) -
         )
     before = number_in(trace.results, trace.cell)
     targets = {run.folder: output / run.tree for run in trace.runs}
+    others = 0
     for run in trace.runs:
         cache = results / "embeddings" / run.record.dataset / run.record.encoder
-        _train_again(run.path, run.record, cache, targets[run.folder], progress)
+        repeated = _train_again(run.path, run.record, cache, targets[run.folder], progress)
+        others += repeated.key != run.record.key
+    if others:
+        trace.notes.append(f"the code changed since: {others} of {len(trace.runs)} keys are other ones now")
     folders = [
         [_completed(folder, targets[folder]) if folder in targets else folder for folder in known]
         for known in (trace.results.folders, trace.results.studies)
@@ -122,8 +159,12 @@ def repeat_cell(trace: Trace, results: Path, output: Path, progress: Progress) -
 def _completed(folder: Path, target: Path) -> Path:
     """Return the repetition of a folder; replicas that are not behind the number stay as they were."""
     for source in folder.iterdir():
-        if source.is_file() and source.name != ".lock" and not (target / source.name).exists():
+        left_out = source.name in (".lock", FINISHED) or (target / source.name).exists()
+        if source.is_file() and not left_out:
             write_atomically(target / source.name, source.read_bytes())
+    # The list has keys: those of the repetition are other ones if the code changed.
+    stems = [record.stem for record in read_records(folder)]
+    write_finished(target, [read_record(target / f"{stem}.json") for stem in stems])
     return target
 
 

@@ -21,10 +21,39 @@ _TEXTS = (
     *("text", "content", "sentence", "review", "review_text", "reviewtext", "body", "message", "utterance"),
     *("document", "description", "article", "comment", "tweet", "abstract", "question", "phrase"),
 )
+# Words that a label's column begins or ends with, such as airline_sentiment; earlier ones are preferred.
+_LABEL_WORDS = (
+    *("label", "class", "category", "target", "sentiment", "emotion", "intent", "topic", "genre", "stars"),
+    "rating",
+)
+# With these a column says something else of a label.
+_NO_LABELS = (
+    "confidence",
+    "score",
+    "probability",
+    "count",
+    "url",
+    "date",
+    "time",
+    "length",
+    "gold",
+    "reason",
+)
 # What stands before a text and belongs to it.
 _HEADINGS = ("title", "headline", "subject", "summary")
-_FILES = ("file", "path", "filename", "file_name", "filepath", "image", "audio", "wav", "img")
-_GROUPS = ("group", "speaker", "speaker_id", "session", "source", "subject", "author", "user", "client_id")
+_FILES = ("file", "path", "filename", "file_name", "filepath", "file_path", "image", "audio", "wav", "img")
+_GROUPS = (
+    "group",
+    "speaker",
+    "speaker_id",
+    "session",
+    "source",
+    "subject",
+    "author",
+    "user",
+    "client_id",
+    "fold",
+)
 _SPLITS = ("split", "set", "subset", "partition")
 _IDS = ("id", "sample_id", "uid", "key")
 _ORDER = ("content", "label", "group", "split", "sample_id")
@@ -81,12 +110,46 @@ def modality_of_column(values: "pd.Series[Any]") -> Modality | None:
 
 
 def _label(table: pd.DataFrame, left: Sequence[str], names: Sequence[str], where: object) -> str:
-    distinct = table[list(left)].nunique()
-    named = _named([n for n in left if 2 <= distinct[n] <= _MOST_CLASSES], _LABELS)
-    few = [n for n in left if 2 <= distinct[n] <= min(_MOST_CLASSES, len(table) // 2)]
+    named, few = _usual_label(table, left), _few(table, left)
     return _found(
-        named or min(few, key=lambda n: (distinct[n], left.index(n)), default=None), "label", names, where
+        named or min(few, key=lambda n: (few[n], left.index(n)), default=None), "label", names, where
     )
+
+
+def has_usual_label(table: pd.DataFrame, content: str) -> bool:
+    """Say whether a column beside that of the contents has the name of one of labels."""
+    return _usual_label(table, [str(name) for name in table.columns if name != content]) is not None
+
+
+def is_usual_label(name: str) -> bool:
+    """Say whether a column has the name of one of labels, or nearly."""
+    return _named([name], _LABELS) is not None or _rank_of_label(name) is not None
+
+
+def _usual_label(table: pd.DataFrame, left: Sequence[str]) -> str | None:
+    """Return the column whose name is usual for labels, else one that begins or ends with such a word."""
+    distinct = table[list(left)].nunique()
+    if named := _named([n for n in left if 2 <= distinct[n] <= _MOST_CLASSES], _LABELS):
+        return named
+    ranks = {name: rank for name in _few(table, left) if (rank := _rank_of_label(name)) is not None}
+    return min(ranks, key=lambda name: ranks[name], default=None)
+
+
+def _few(table: pd.DataFrame, left: Sequence[str]) -> dict[str, int]:
+    """Return the number of values of each column that has few enough to be classes."""
+    distinct = table[list(left)].nunique()
+    return {n: int(distinct[n]) for n in left if 2 <= distinct[n] <= min(_MOST_CLASSES, len(table) // 2)}
+
+
+def _rank_of_label(name: str) -> tuple[int, int] | None:
+    """Return how well a name is one of labels: a word at its end is better than one at its beginning."""
+    words = _plain(name).split("_")
+    if words[-1] in _NO_LABELS:
+        return None
+    found = [
+        (first, _LABEL_WORDS.index(w)) for first, w in enumerate((words[-1], words[0])) if w in _LABEL_WORDS
+    ]
+    return min(found, default=None)
 
 
 def _content(
@@ -125,8 +188,14 @@ def _flat(values: Iterable[str | list[str]]) -> list[str]:
 
 
 def _named(names: Sequence[str], usual: Sequence[str]) -> str | None:
-    plain = {re.sub(r"[\s_-]+", "_", name.strip().lower()): name for name in reversed(names)}
+    plain = {_plain(name): name for name in reversed(names)}
     return next((plain[name] for name in usual if name in plain), None)
+
+
+def _plain(name: str) -> str:
+    """Return a name in lower case, its words joined by _; classID and class ID are class_id."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())
+    return re.sub(r"[\s_-]+", "_", apart).lower()
 
 
 def _found(column: str | None, role: str, names: Sequence[str], where: object) -> str:

@@ -75,7 +75,7 @@ def draft_dataset(
     """
     below = base_config(base)
     _check_name(name, () if below is None else below.datasets)
-    settings: dict[str, Any] = {"kind": kind or kind_of(path, said.get("revision")), "path": path}
+    settings: dict[str, Any] = {"kind": kind or kind_of(path, said, columns), "path": path}
     seen = look(settings, said, columns)
     settings |= seen.settings | dict(said)
     if chosen := choose_splits(seen.splits, score_on, path):

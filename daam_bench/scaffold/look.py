@@ -24,9 +24,18 @@ from daam_bench.datasets.table import (
     tables_of_splits,
 )
 from daam_bench.errors import ConfigError, DataError
-from daam_bench.scaffold.columns import Said, guess_columns, modality_of_column, modality_of_files
+from daam_bench.scaffold.columns import (
+    Said,
+    guess_columns,
+    has_usual_label,
+    is_usual_label,
+    modality_of_column,
+    modality_of_files,
+)
+from daam_bench.scaffold.doubts import lists_of_files, may_be_classes, no_classes, numbered_alike
+from daam_bench.scaffold.files import EVERY, files_of, find_table, no_table
 
-_LONGEST_NAME, _LOOKED_AT = 80, 200
+_LONGEST_NAME = 80
 # What a folder of a split may be called with more words around it.
 _PART = re.compile(r"(?:^|[_\-. ])(train|test|val)(?:ing|id|idation)?(?:$|[_\-. ])", re.IGNORECASE)
 
@@ -43,6 +52,7 @@ class Seen:
         choices: what was chosen and how to choose otherwise, by the heading it is shown under.
         left_out: what takes no part, which a reader of the report must know.
         notes: what else the user should know.
+        no_classes: folders that are no classes by their name.
     """
 
     settings: dict[str, Any]
@@ -52,6 +62,7 @@ class Seen:
     choices: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    no_classes: list[str] = field(default_factory=list)
 
 
 def declare(settings: Mapping[str, Any]) -> DatasetConfig:
@@ -68,8 +79,11 @@ def declare(settings: Mapping[str, Any]) -> DatasetConfig:
         raise ConfigError(first["msg"], where=place, found=first["input"]) from None
 
 
-def kind_of(path: str, revision: str | None) -> str:
+def kind_of(path: str, said: Mapping[str, str], columns: Said) -> str:
     """Return the kind that a path is of: table, class_folders or huggingface.
+
+    A folder with files and a table that names them is a table, if one can tell that it has their labels:
+    the user names a column, a column has a usual name, or no folder can be a class.
 
     Raises:
         ConfigError: if nothing lies there, and no revision says that it is a hub id.
@@ -77,7 +91,7 @@ def kind_of(path: str, revision: str | None) -> str:
     place = Path(path)
     if place.is_file():
         return "table"
-    if revision is not None:
+    if "revision" in said:
         return "huggingface"
     if not place.exists():
         beside = [str(other) for other in place.parent.glob("*")]
@@ -88,6 +102,10 @@ def kind_of(path: str, revision: str | None) -> str:
             remedy=f"Did you mean {near[0]!r}?" if near else "For a hub id say --revision with a commit.",
         )
     saved = any((place / name).exists() for name in ("dataset_dict.json", "dataset_info.json"))
+    if not saved and not {"label_pattern", "group_pattern"} & set(said) and (table := find_table(place)):
+        rows = open_table(table, said.get("encoding") or encoding_of(table)).apply(as_text)
+        if columns or has_usual_label(rows, "") or not may_be_classes(media_files(place, EVERY)):
+            return "table"
     # A table for each split: train.csv, test.csv.
     return "huggingface" if saved or tables_of_splits(place) else "class_folders"
 
@@ -105,8 +123,13 @@ def look(settings: Mapping[str, Any], said: Mapping[str, str], columns: Said) ->
         DataError: if the files cannot be read, or no column can be told to hold labels or contents.
     """
     path = Path(settings["path"])
+    if settings["kind"] == "table" and path.is_dir():
+        table = find_table(path)
+        if table is None:
+            raise no_table(path)
+        return look_at_table(table, said, columns, path)
     if settings["kind"] == "table":
-        return look_at_table(path, said, columns)
+        return look_at_table(path, said, columns, None)
     if settings["kind"] == "huggingface":
         return look_at_hub(declare({**settings, **said}), columns)
     if columns:
@@ -114,18 +137,38 @@ def look(settings: Mapping[str, Any], said: Mapping[str, str], columns: Said) ->
     return look_at_folder(path, said)
 
 
-def look_at_table(path: Path, said: Mapping[str, str], columns: Said) -> Seen:
-    """Return modality, columns, encoding and splits of a CSV, TSV or Parquet file."""
+def look_at_table(path: Path, said: Mapping[str, str], columns: Said, root: Path | None) -> Seen:
+    """Return modality, columns, encoding and splits of a CSV, TSV or Parquet file, and where its files lie.
+
+    Args:
+        path: the table.
+        said: settings that the user gave.
+        columns: columns that the user named.
+        root: folder that holds the table and its files; by default the table's.
+    """
     encoding = said.get("encoding") or encoding_of(path)
     table = open_table(path, encoding).apply(as_text)
     _check_names(table, path)
-    found = guess_columns(table, columns, path)
+    match = files_of(table, path, said, columns, root)
+    found = guess_columns(table, columns if match is None else {**columns, "content": match.column}, path)
     content = found["content"]
     first = content if isinstance(content, str) else content[0]
-    modality = said.get("modality") or modality_of_column(table[first]) or "text"
-    if modality == "text" and "content" not in columns:
-        _check_no_names(table[first], path)
+    guessed = modality_of_column(table[first]) if match is None else modality_of_files([match.example])
+    modality = said.get("modality") or guessed or "text"
     seen = Seen({"modality": modality, "columns": found} | ({"encoding": encoding} if encoding else {}))
+    if root is not None:
+        seen.settings["path"] = str(path)
+        seen.choices["table"] = f"{path} (--kind class_folders takes the folders' names as labels)"
+    if match is not None and match.files is not None:
+        seen.settings["files"] = match.files
+        seen.choices["files"] = f"{match.files}, as seen from the table's folder (`files`)"
+    if match is not None and (missing := round((1 - match.share) * len(table))):
+        seen.notes.append(f"{missing} of {len(table)} rows have no file there and will be left out")
+    if not is_usual_label(found["label"]) and "label" not in columns:
+        seen.notes.append(
+            f"column {found['label']} is taken for the label because it has the fewest different values: "
+            "--label takes another"
+        )
     seen.unlabelled = bool((table[found["label"]].str.strip() == "").any())
     seen.splits = sorted(set(table[found["split"]])) if "split" in found else []
     separator = "" if path.suffix.lower() in PARQUET else separator_of(path, encoding or "utf-8-sig")
@@ -137,7 +180,7 @@ def look_at_table(path: Path, said: Mapping[str, str], columns: Said) -> Seen:
 
 def look_at_folder(path: Path, said: Mapping[str, str]) -> Seen:
     """Return modality and splits of class folders; a folder that holds but a folder is stepped into."""
-    every = set().union(*ENDINGS.values())
+    every = EVERY
     files = media_files(path, every)
     modality: Any = said.get("modality") or modality_of_files(files)
     if modality is None:
@@ -155,6 +198,13 @@ def look_at_folder(path: Path, said: Mapping[str, str]) -> Seen:
         seen.notes.append(
             f"folders without files of {modality}, which are no classes: {', '.join(empty[:8])}"
         )
+    if not by_name and (left := no_classes(files)):
+        seen.no_classes = left
+        seen.left_out.append(f"folders whose name begins with _ are no classes: {', '.join(left)}")
+    if not by_name and (doubt := numbered_alike(files)):
+        seen.notes.append(doubt)
+    if lists := lists_of_files(path, files):
+        seen.notes.append(lists)
     if links := [entry.name for entry in sorted(inner.iterdir()) if entry.is_symlink() and entry.is_dir()]:
         seen.left_out.append(f"links to folders are not followed: {', '.join(links[:8])}")
     if others := _others(path, ENDINGS.get(modality, every)):
@@ -255,23 +305,6 @@ def _check_names(table: pd.DataFrame, path: Path) -> None:
                 found=name[:_LONGEST_NAME],
                 remedy="Put a line of names first, such as text,label.",
             )
-
-
-def _check_no_names(values: "pd.Series[Any]", path: Path) -> None:
-    """Refuse texts that are names, without their ending, of images or recordings below the table's folder."""
-    first = values.head(_LOOKED_AT)
-    if first.str.contains(r"\s").mean() > 0.5:
-        return  # texts, for which no folder need be gone through
-    stems = {Path(file).stem: file for file in media_files(path.parent, set().union(*ENDINGS.values()))}
-    names = [value for value in first if value in stems]
-    if len(names) > len(first) / 2:
-        raise DataError(
-            f"column {values.name} has names of files without their ending",
-            where=path,
-            expected=f"paths relative to the table's folder, such as {stems[names[0]]}",
-            found=names[0],
-            remedy="Write a column of such paths, or take texts by --content.",
-        )
 
 
 def _empty_folders(root: Path, files: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from daam_bench.contents import recording_of
 from daam_bench.datasets.declaration import label_classes
+from daam_bench.datasets.file_pattern import files_folder
 from daam_bench.datasets.listing import list_samples
 from daam_bench.datasets.registry import dataset_kind
 from daam_bench.errors import DataError
@@ -33,8 +34,9 @@ def list_usable(name: str, settings: dict[str, Any], seen: Seen, said: Mapping[s
     Raises:
         DataError: if the samples cannot be used at all.
     """
+    if seen.unlabelled or seen.no_classes:
+        settings["labels"] = _labels_that_are_there(settings, seen.no_classes)
     if seen.unlabelled:
-        settings["labels"] = _labels_that_are_there(settings)
         seen.left_out.append("samples without a label are left out")
     if settings["kind"] == "table" and settings["modality"] != "text":
         _check_files(settings)
@@ -64,11 +66,11 @@ def _listed(name: str, settings: Mapping[str, Any]) -> pd.DataFrame:
     return list_samples(name, declare(settings))
 
 
-def _labels_that_are_there(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return every label but the empty one, in the order of classes, as `labels` names those to keep."""
+def _labels_that_are_there(settings: Mapping[str, Any], but: Collection[str]) -> dict[str, str]:
+    """Return every label but the empty one and some others, in order, as `labels` names those to keep."""
     config = declare(settings)
     labels = resolve_name(dataset_kind(config.kind).reader)(config)["label"]
-    classes, _ = label_classes(labels[labels.str.strip() != ""], None, config.path)
+    classes, _ = label_classes(labels[(labels.str.strip() != "") & ~labels.isin(but)], None, config.path)
     return {label: label for label in classes}
 
 
@@ -112,7 +114,8 @@ def _check_files(settings: Mapping[str, Any]) -> None:
     Raises:
         DataError: with the place of the first, if it lies elsewhere below the table's folder.
     """
-    config, folder = declare(settings), Path(settings["path"]).parent
+    config = declare(settings)
+    folder = files_folder(config)
     files = [str(file) for file in resolve_name(dataset_kind(config.kind).reader)(config)["file"]]
     if not files or any((folder / file).exists() for file in files):
         return
@@ -121,11 +124,11 @@ def _check_files(settings: Mapping[str, Any]) -> None:
     raise DataError(
         "none of its files is there",
         where=settings["path"],
-        expected=f"paths relative to the table's folder, in column {settings['columns']['content']}",
+        expected=f"paths relative to {folder}, in column {settings['columns']['content']}",
         found=files[0],
-        remedy="Correct the column, or take another by --content."
+        remedy="Take another column by --content, or give the folder that holds both the table and the files."
         if found is None
-        else f"This one is {found.relative_to(folder)}: correct the column.",
+        else f"This one is {found.relative_to(folder)}: correct the column, or say it by `files`.",
     )
 
 

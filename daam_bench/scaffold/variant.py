@@ -1,6 +1,9 @@
 """A user's own attention module: one file that trains as it is, its test, and the overlay that names it."""
 
+import keyword
 import re
+import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from daam_bench.errors import ConfigError
@@ -80,6 +83,15 @@ variants:
 """
 
 
+def _is_elsewhere(name: str, folder: Path) -> bool:
+    """Say whether a name imports another module than the one in a folder."""
+    if name in sys.builtin_module_names or name in sys.stdlib_module_names:
+        return True
+    own = {folder.resolve(), Path.cwd()}
+    found = PathFinder.find_spec(name, [place for place in sys.path if Path(place).resolve() not in own])
+    return found is not None and found.origin is not None
+
+
 def write_variant(name: str, folder: Path, force: bool = False) -> list[Path]:
     """Write NAME.py, test_NAME.py and NAME.yaml into a folder; return their paths.
 
@@ -88,6 +100,12 @@ def write_variant(name: str, folder: Path, force: bool = False) -> list[Path]:
     """
     if re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) is None:
         raise ConfigError("not a name for a module", where=name, expected="lower-case letters, digits and _")
+    if keyword.iskeyword(name) or _is_elsewhere(name, folder):
+        raise ConfigError(
+            "Python has this name already: its test could not import the module",
+            where=name,
+            remedy=f"Choose another name, such as my_{name}.",
+        )
     if name in VARIANTS or name in RESERVED:
         raise ConfigError("this variant exists already", where=name, remedy="Choose another name.")
     title = "".join(part.capitalize() for part in name.split("_"))

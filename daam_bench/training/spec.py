@@ -3,9 +3,11 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from daam_bench.config import FoldRule, Protocol, TrainingConfig, VariantConfig
+from daam_bench.config.section import Seed
 from daam_bench.errors import ConfigError
 from daam_bench.heads.own import fingerprint_of_file, own_variant
 from daam_bench.heads.presets import Variant, find_variant
+from daam_bench.records import Name
 
 
 class JobSpec(BaseModel):
@@ -13,10 +15,10 @@ class JobSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dataset: str
-    encoder: str
-    variant: str
-    seeds: list[int]
+    dataset: Name
+    encoder: Name
+    variant: Name
+    seeds: list[Seed]
     folds: FoldRule
     training: TrainingConfig
     protocol: Protocol

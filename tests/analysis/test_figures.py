@@ -1,4 +1,4 @@
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,49 @@ def test_layer_one_is_at_the_bottom_and_the_scale_is_fixed():
     assert image.get_array()[0].tolist() == [1] * 13
     assert image.get_clim() == (0, 1)
     assert bar.get_ylabel() == "Importance Factor (0 to 1)"
+
+
+@pytest.mark.parametrize("features", [384, 800, 1280, 5120])
+@pytest.mark.parametrize("layers", [6, 40])
+def test_a_single_feature_never_vanishes_from_a_heatmap(features, layers):
+    spikes = np.arange(features // 40, features - features // 40, features // 60)
+    importance = np.zeros((layers, features))
+    importance[2, spikes] = 1
+    picture = pixels(plot_importance(importance, "t"))
+    assert picture.shape[1] > 800  # up to so many features every one has a column of pixels
+    # The layer in the middle of its stripe: as many bright places as there are spikes.
+    row = picture[round(picture.shape[0] * (1 - 2.5 / layers))]
+    bright = row > row.min() + 0.12 * np.ptp(picture)
+    assert np.count_nonzero(np.diff(bright.astype(int)) == 1) == len(spikes)
+    beside = picture[round(picture.shape[0] * (1 - 3.5 / layers))]
+    assert np.ptp(beside) == 0
+
+
+def pixels(figure):
+    """Return the brightness of the first axes as `save_figure` draws them, [row, column]."""
+    figure.set_dpi(150)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    whole = np.asarray(canvas.buffer_rgba())[..., :3].astype(float).sum(axis=2)
+    box = figure.axes[0].get_window_extent()
+    rows = slice(whole.shape[0] - int(box.y1) + 3, whole.shape[0] - int(box.y0) - 3)
+    return whole[rows, int(box.x0) + 3 : int(box.x1) - 2]
+
+
+def test_pictures_of_a_variant_say_what_they_show():
+    titles = {f._suptitle.get_text() for f in density_figures({"daam_v1": densities(6)}, "here").values()}
+    assert len(titles) == 3
+    assert all("DAAMv1, here (3 runs)" in " ".join(title.split()) for title in titles)
+
+
+@pytest.mark.parametrize("sizes", [(1, 2, 3), tuple(range(1, 40)), (2, 20, 40), (5,)])
+def test_sides_of_a_curve_stay_at_their_size(sizes):
+    rows = curve(max(sizes) + 1)
+    (axes,) = plot_ablation_curve(rows[rows["layers_kept"].isin((0, *sizes))], "t").axes
+    step = min((b - a for a, b in pairwise(sizes)), default=1)
+    places = np.concatenate([line.get_xdata() for line in axes.lines if len(line.get_xdata()) == len(sizes)])
+    off = np.abs(places[:, None] - np.array(sizes)).min(axis=1)
+    assert 0 < off.max() < 0.12 * step
 
 
 def test_contribution_bars_are_means_over_runs():

@@ -117,6 +117,14 @@ def test_verdicts_say_where_ours_lies(scores, verdict):
     assert row["low"] < row["ours"] < row["high"]
 
 
+@pytest.mark.parametrize("scores", [[0.2, 0.999, 0.998], [0.001, 0.002, 0.9]])
+def test_the_interval_of_a_mean_ends_where_scores_do(scores):
+    wanted = {"paper_dataset": "iemocap", "paper_variant": "daam_v1", "quantity": "mean accuracy"}
+    row = cell(folds("daam_v1", scores), **wanted)
+    assert 0 <= row["low"] < row["ours"] < row["high"] <= 100
+    assert row["low"] == 0 or row["high"] == 100
+
+
 def test_folds_are_compared_with_folds():
     rows = cells(folds("daam_v1", [0.6, 0.7]), paper_variant="daam_v1", quantity="accuracy")
     rows = rows[rows["paper_dataset"] == "iemocap"].set_index("cell")

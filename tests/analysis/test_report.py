@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
-from analysis.conftest import make_record
+from analysis.conftest import make_record, write_predictions
 from analysis.whole import fill, results_in
 
 from daam_bench.analysis.figures import write_figures
@@ -17,6 +17,7 @@ from daam_bench.analysis.report import write_report
 from daam_bench.analysis.report.cost import cost_frame
 from daam_bench.analysis.studies.write import write_study_figures
 from daam_bench.analysis.tables import find_table
+from daam_bench.records import write_finished, write_record
 
 MANIFEST = {
     "identity": {"dataset": "toy_data", "encoder": {"name": "tiny", "weights": "f00d"}},
@@ -173,7 +174,7 @@ def test_a_number_leads_to_the_records_that_it_is_computed_from(whole):
     released = f"{studies}/protocol-released/mha"
     found = addresses(page, "Protocols", "released, accuracy (%)", "80.0")
     assert found == [f"{released}/finished.json", f"{runs}/mha/finished.json"]
-    found = addresses(page, "Layer ablation", "2", "20.0 ± 0.0 (4)")
+    found = addresses(page, "Layer ablation", "fold 1", "20.0 ± 0.0 (4)")
     assert found[0] == f"{studies}/layers-random-1-2/daam_v1/finished.json"
     assert found[1:] == [f"{studies}/layers-random-1-2/daam_v1/fold1_seed{seed}.json" for seed in (0, 1)]
     assert addresses(page, "What the baselines chose", "Score (%)", "20.0") == [
@@ -220,6 +221,19 @@ def test_bad_samples_cost_and_rates_are_there(page):
     assert "Wall time (s)" in page
     assert "CPU time (s)" in page
     assert "1,234 tokens/s" in page
+
+
+def test_the_page_says_what_its_costs_leave_out(page, folders, tmp_path):
+    assert "Operations are those of matrix products and convolutions" in page
+    assert "Energy is missing: no counter could be read" in page
+    record = make_record("gqa", 0, 0, 0.5, energy_joules=1500.0)
+    write_record(tmp_path / "gqa", record)
+    write_predictions(tmp_path / "gqa", record)
+    write_finished(tmp_path / "gqa", [record])
+    write_report([*folders, tmp_path / "gqa"], tmp_path, [], tmp_path / "other.html", "title", [])
+    other = (tmp_path / "other.html").read_text()
+    assert "Energy (kJ)" in other
+    assert "Energy is missing" not in other
 
 
 def test_costs_have_units_and_only_what_adds_up_is_summed():

@@ -1,5 +1,6 @@
 import io
 import math
+import re
 from pkgutil import iter_modules
 
 import numpy as np
@@ -133,8 +134,47 @@ def test_runs_stand_beside_each_other_where_there_is_one_fold(folders, tmp_path)
     assert frame["seed"].tolist() == [3, 5]
     assert set(frame["unit"]) == {"seeds"}
     (row,) = table.readable(frame).plain().to_dict("records")
-    assert (row["Folds or runs"], row["1"], row["2"]) == ("seed 3, seed 5", "50.0", "70.0")
+    assert (row["Folds or runs"], row["seed 3"], row["seed 5"]) == ("seed 3, seed 5", "50.0", "70.0")
     assert row["Mean, accuracy (%)"] == "60.0 ± 10.0"
+
+
+def test_readable_headings_are_the_words_of_addresses(folders, tmp_path):
+    write_tables(folders, tmp_path / "tables")
+    write_report(folders, tmp_path / "figures", [], tmp_path / "report.html", "title", [])
+    markdown, latex = (
+        (tmp_path / f"tables/accuracy_per_fold.{ending}").read_text() for ending in ("md", "tex")
+    )
+    assert re.search(r"\| fold 0 +\| fold 1 +\| Mean", markdown)
+    assert "fold 0 & fold 1 & Mean" in latex
+    assert re.search(
+        r'<th scope="col">fold 0</th><th scope="col">fold 1</th>', (tmp_path / "report.html").read_text()
+    )
+
+
+def test_a_missing_fold_moves_no_score_under_another_heading(folders, tmp_path):
+    records = [make_record("gqa", 1, seed, 0.9) for seed in (0, 1)]
+    for record in records:
+        write_record(tmp_path / "gqa", record)
+    write_finished(tmp_path / "gqa", records)
+    table = find_table("accuracy_per_fold")
+    rows = table.readable(table.values(Results([*folders, tmp_path / "gqa"]))).plain().set_index("Variant")
+    assert rows.loc["GQA", ["fold 0", "fold 1"]].tolist() == ["", "90.0 ± 0.0"]
+
+
+def test_names_with_bars_and_line_breaks_stay_in_their_cell(tmp_path):
+    records = [make_record("mha", fold, 0, 0.5, fold_name=f"a|b\nc & {fold}") for fold in (0, 1)]
+    for record in records:
+        write_record(tmp_path / "mha", record)
+        write_predictions(tmp_path / "mha", record)
+    write_finished(tmp_path / "mha", records)
+    write_tables([tmp_path / "mha"], tmp_path / "tables")
+    markdown, latex = (
+        (tmp_path / f"tables/accuracy_per_fold.{ending}").read_text() for ending in ("md", "tex")
+    )
+    *_, heading, line, row = markdown.strip().splitlines()
+    assert {len(re.split(r"(?<!\\)\|", text)) for text in (heading, line, row)} == {len(heading.split("|"))}
+    assert r"a\|b c & 0, a\|b c & 1" in row
+    assert r"a|b c \& 0, a|b c \& 1" in latex
 
 
 def test_other_metrics_are_named(tmp_path):

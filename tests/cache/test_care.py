@@ -1,5 +1,6 @@
 """Verify, repair and convert real caches."""
 
+import errno
 import json
 import os
 import shutil
@@ -24,7 +25,7 @@ from daam_bench.cache.reuse import ReusableRows
 from daam_bench.cache.verify import verify_cache
 from daam_bench.cli import app
 from daam_bench.encoders.text import TextEncoder
-from daam_bench.errors import CacheError, EncoderError
+from daam_bench.errors import CacheError, EncoderError, MachineError
 
 FORMATS = ("zarr", "hdf5")
 
@@ -307,3 +308,25 @@ def test_command_line_of_care(cache, tmp_path):
     made = run(app, ["cache", "convert", str(cache), str(tmp_path / "x"), "--to", "hdf5"])
     assert made.exit_code == 0
     assert verify_cache(tmp_path / "x").ok
+
+
+def test_a_store_that_a_killed_repair_set_aside_is_named_with_the_remedy(cache, original):
+    store = store_of(cache)
+    repair._set_aside(store)
+    with pytest.raises(CacheError, match="repair of the store was interrupted.*daam-bench cache repair"):
+        open_cache(cache)
+    assert repair_cache(cache, QUIET) == 0
+    remove_store(cache)
+    with pytest.raises(CacheError, match="store is missing.*daam-bench cache repair"):
+        open_cache(cache)
+    assert files_of(original)
+
+
+def test_a_machine_that_cannot_read_makes_repair_move_nothing(cache, original, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("daam_bench.cache.structure._digest", fail)
+    with pytest.raises(MachineError, match="Input/output error"):
+        repair_cache(cache, QUIET)
+    assert files_of(cache) == files_of(original)

@@ -11,12 +11,12 @@ import pytest
 from dask.distributed import Client, LocalCluster
 from rich.progress import Progress
 
-from daam_bench.cache.distributed import _deal, extract_on
+from daam_bench.cache.distributed import TaskError, _deal, _reason, extract_on
 from daam_bench.cache.extraction import ExtractionSpec, extract_part, finish_cache
 from daam_bench.cache.reader import open_cache
 from daam_bench.config import CacheConfig, DatasetConfig, EncoderConfig
 from daam_bench.datasets.listing import list_samples
-from daam_bench.errors import CacheError, DataError
+from daam_bench.errors import CacheError, DataError, MachineError, RecordError
 
 QUIET = Progress(disable=True)
 SAMPLES_PER_GROUP = 13
@@ -128,7 +128,7 @@ def test_killed_workers_lose_nothing_that_was_committed(job, cluster, tmp_path):
 
 def test_a_mistake_on_a_worker_is_told_as_one_here(job, cluster, tmp_path):
     spec, samples, table = job
-    samples.loc[3, "text"] = ""
+    samples.loc[3, ["text", "content_key"]] = "", "none-" + "0" * 64
     samples.to_parquet(table)
     strict = spec.model_copy(update={"cache": CacheConfig(chunk_mebibytes=0.02, on_bad_sample="stop")})
     with pytest.raises(DataError, match="a sample cannot be used"):
@@ -146,3 +146,9 @@ def test_a_scheduler_without_workers_is_not_waited_for(job, empty_cluster, tmp_p
     monkeypatch.setattr("daam_bench.cache.distributed.CONNECT_SECONDS", 0.5)
     with pytest.raises(CacheError, match="a scheduler without workers"):
         extract_on(empty_cluster.scheduler_address, job[0], job[2], tmp_path / "c/1.json", (1, 1), QUIET)
+
+
+@pytest.mark.parametrize("kind", [DataError, MachineError, RecordError])
+def test_an_error_of_a_worker_keeps_its_kind(kind):
+    found = _reason(TaskError(kind.__name__, "why"), "here")
+    assert (type(found), str(found)) == (kind, "why")

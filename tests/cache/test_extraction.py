@@ -16,6 +16,7 @@ from daam_bench.cache.reader import open_cache
 from daam_bench.config import CacheConfig, DatasetConfig, EncoderConfig
 from daam_bench.datasets.listing import list_samples
 from daam_bench.encoders.base import Prepared, load_encoder
+from daam_bench.errors import RecordError
 
 QUIET = Progress(disable=True)
 
@@ -197,3 +198,18 @@ def test_description_agrees_with_the_values(tmp_path, real_resources):
     np.testing.assert_allclose(layer["standard_deviation"], values[:, 4].std(), rtol=1e-5)
     np.testing.assert_allclose(layer["mean_norm"], np.linalg.norm(values[:, 4], axis=1).mean(), rtol=1e-5)
     assert [row["sample"] for row in found["first_rows"]] == cache.layout.sample_ids[:3]
+
+
+def test_a_text_that_is_not_what_was_listed_is_never_encoded(tmp_path, real_resources):
+    dataset = DatasetConfig(kind="vader", path=str(real_resources / "vader"), samples_per_group=11)
+    samples = list_samples("vader", dataset)
+    samples.loc[17, "text"] = samples.loc[17, "text"][:-1] + "~"
+    spec = ExtractionSpec(
+        dataset="vader",
+        encoder_name="minilm-l6",
+        encoder=EncoderConfig(modality="text", model=str(real_resources / "minilm-l6")),
+        cache=CacheConfig(chunk_mebibytes=0.1),
+    )
+    with pytest.raises(RecordError, match="table of samples is damaged.*Delete results/samples"):
+        extract_part(spec, samples, tmp_path / "parts" / "1.json", (1, 1), QUIET)
+    assert not list(tmp_path.glob("*.ledger.jsonl"))

@@ -98,3 +98,49 @@ def test_many_rows_are_read_in_pieces_whose_pages_are_let_go(tmp_path, kind, mon
     assert set(released) == {mmap.MADV_DONTNEED}
     assert len(released) >= SAMPLES // 3
     assert reader.read_once(rows[:0]).shape == (0, 5, 13)
+
+
+def rewrite(path, kind, change):
+    """Replace a file of a store by a changed one, under the same name."""
+    file = path if kind == "hdf5" else path / "embeddings" / "c" / "1" / "0" / "0"
+    other = file.with_name("other")
+    other.write_bytes(change(bytearray(file.read_bytes())))
+    other.replace(file)
+
+
+def damaged(data):
+    data[data.index(values()[ROWS : 2 * ROWS].tobytes()) + 9] ^= 4
+    return data
+
+
+def test_a_chunk_that_changes_after_an_epoch_is_verified_again(tmp_path, kind):
+    path = fill(tmp_path, kind)
+    reader, rows = RowReader(open_cache(path)), np.arange(SAMPLES)
+    assert np.array_equal(reader.read(rows), values())
+    rewrite(path, kind, lambda data: data)
+    for _ in range(3):
+        assert np.array_equal(reader.read(rows), values())
+    rewrite(path, kind, damaged)
+    with pytest.raises(CacheError, match="chunk .* was changed while it was in use.*repair"):
+        reader.read(rows)
+
+
+def test_a_chunk_that_becomes_shorter_is_an_error_in_the_next_epoch(tmp_path, kind):
+    path = fill(tmp_path, kind)
+    reader, rows = RowReader(open_cache(path)), np.arange(SAMPLES)
+    reader.read_once(rows)
+    rewrite(path, kind, lambda data: data[:1000])
+    with pytest.raises(CacheError, match="chunk .* cannot be read"):
+        reader.read_once(rows)
+
+
+def test_a_file_is_looked_at_once_an_epoch(tmp_path, kind, monkeypatch):
+    reader, looked = RowReader(open_cache(fill(tmp_path, kind))), []
+    reader.verify()
+    facts = stream._facts_of
+    monkeypatch.setattr(stream, "_facts_of", lambda found: looked.append(1) or facts(found))
+    for epoch in range(4):
+        for _ in shuffled_batches(reader, np.arange(SAMPLES), 5, (1, epoch)):
+            pass
+    files = 1 if kind == "hdf5" else reader.cache.layout.chunks
+    assert len(looked) == 3 * files

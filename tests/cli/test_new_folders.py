@@ -133,23 +133,33 @@ def test_links_to_folders_are_said_not_to_be_followed(here, block):
     assert any("links to folders are not followed: bird" in note for note in draft["notes"])
 
 
-@pytest.mark.parametrize("folder", ["", "images/"])
-def test_names_without_their_ending_are_no_texts(here, call, folder):
-    write_images("d", *(f"{folder}{i:08}.png" for i in range(12)))
-    pd.DataFrame({"image": [f"{i:08}" for i in range(12)], "grade": [i % 2 for i in range(12)]}).to_csv(
-        "d/list.csv", index=False
-    )
-    code, _, err = call("new", "dataset", "mine", "d/list.csv")
-    assert code == 3 and "without their ending" in err and f"{folder}00000000.png" in err
+def test_what_is_no_class_by_its_name_is_left_out_with_a_note(here, block):
+    write_images("d", *in_classes("."), "_background_/1.png")
+    Path("d/testing_list.txt").write_text("cat/0.png\ndog/1.png\n")
+    Path("d/LICENSE.txt").write_text("Do as you like.")
+    found, draft, _ = block("d")
+    assert found["labels"] == {"cat": "cat", "dog": "dog"}
+    assert draft["classes"] == {"cat": 3, "dog": 3}
+    assert any("no classes: _background_" in note for note in draft["notes"])
+    (said,) = [note for note in draft["notes"] if "lists of files, not used" in note]
+    assert said.startswith("testing_list.txt: ")
 
 
-def test_paths_of_another_folder_are_found(here, call):
-    write_images("d", *(f"images/{i}.png" for i in range(8)))
-    pd.DataFrame({"file": [f"{i}.png" for i in range(8)], "label": [i % 2 for i in range(8)]}).to_csv(
-        "d/list.csv", index=False
-    )
-    code, _, err = call("new", "dataset", "mine", "d/list.csv")
-    assert code == 3 and "This one is images/0.png" in err
+@pytest.mark.parametrize(
+    ("folders", "doubted"),
+    [
+        (("fold1", "fold2"), True),
+        (("Actor_01", "Actor_02"), True),
+        (("cat", "dog"), False),
+        (("class1", "class2"), False),
+        (("0", "1"), False),
+        (("speaker1", "noise"), False),
+    ],
+)
+def test_folders_that_are_numbered_alike_are_doubted(here, block, folders, doubted):
+    write_images("d", *(f"{folder}/{i}.png" for folder in folders for i in range(3)))
+    _, draft, _ = block("d")
+    assert any("numbered alike" in note and "--label-pattern" in note for note in draft["notes"]) is doubted
 
 
 def test_the_written_file_is_yaml_whatever_names_hold(here, block):

@@ -10,6 +10,7 @@ from cli.conftest import CELL, QUIET, TINY
 
 from daam_bench.config.merge import load_merged
 from daam_bench.direct import run_cell
+from daam_bench.heads.own import fingerprint_of_file
 from daam_bench.plan import make_plan
 from daam_bench.records import COST_FIELDS, read_record
 
@@ -95,6 +96,45 @@ def test_numbers_of_derived_runs_come_out_again(work, data_of, address, studies,
         again = Path("again", *first.parts[1:])
         assert read_record(again).key == read_record(first).key
         assert read_record(again).layers == read_record(first).layers
+
+
+@pytest.mark.parametrize("address", [ADDRESS, "accuracy_per_fold:daam_v2:fold=1"])
+def test_results_of_earlier_code_are_repeated_and_their_numbers_compared(work, data_of, monkeypatch, address):
+    monkeypatch.setattr("daam_bench.training.run.source_fingerprint", lambda *_: "changed since")
+    code, data = data_of("explain", address, "--repeat", "again")
+    assert (code, data["repetition"]["same"]) == (0, True)
+    count = len(data["records"])
+    assert f"the code changed since: {count} of {count} keys are other ones now" in data["notes"]
+
+
+@pytest.mark.parametrize("name", ["dataset", "encoder", "variant"])
+def test_a_stranger_s_record_leads_nowhere_else(work, call, name):
+    path = RUNS / "daam_v2/fold0_seed0.json"
+    change(path, **{name: "../../../escaped/a"})
+    code, _, err = call("run", "--record", path, "--output", "one")
+    assert code == 6 and "not a run record" in err
+    change(path, **{name: "a", "spec": json.loads(path.read_text())["spec"] | {name: "../escaped"}})
+    code, _, err = call("run", "--record", path, "--output", "one")
+    assert code == 6 and f"its job is none that this version knows ({name}: " in err
+    assert len(err.splitlines()) == 1
+    assert not Path("one").exists()
+
+
+@pytest.mark.parametrize("place", ["{0}/own.py", "../stranger/own.py", "link/own.py", "own.py"])
+def test_a_module_elsewhere_is_not_executed_by_a_stranger_s_record(work, call, place):
+    elsewhere = work.parent / "stranger"
+    elsewhere.mkdir()
+    Path("link").symlink_to(elsewhere)
+    for folder in (elsewhere, work):
+        (folder / "own.py").write_text(f"open({str(work / 'ran')!r}, 'w')\nraise ValueError('it ran')\n")
+    path, file = RUNS / "daam_v2/fold0_seed0.json", place.format(elsewhere)
+    spec = json.loads(path.read_text())["spec"]
+    own = {"module": f"{file}:Own"}
+    change(path, spec=spec | {"variant": "own", "own": own, "own_sha256": fingerprint_of_file(file)})
+    code, _, err = call("run", "--record", path, "--output", "one")
+    here = place == "own.py"
+    assert Path("ran").exists() == here
+    assert (code, "is not executed" in err) == ((2, False) if here else (6, True))
 
 
 def test_a_number_that_was_written_into_the_table_is_found(work, call):

@@ -1,6 +1,10 @@
 """Datasets by declaration: table, class folders, Hugging Face."""
 
+import bz2
+import gzip
 import io
+import lzma
+import os
 
 import numpy as np
 import pandas as pd
@@ -14,7 +18,7 @@ from PIL import Image as PillowImage
 from daam_bench.config import DatasetConfig, parse_config
 from daam_bench.datasets.declaration import label_classes, use_of_splits
 from daam_bench.datasets.listing import list_samples
-from daam_bench.errors import ConfigError, DataError
+from daam_bench.errors import ConfigError, DataError, MachineError
 
 
 def png(shade):
@@ -268,3 +272,45 @@ def test_recordings_are_cut_and_the_remainder_is_a_clip(tmp_path):
     assert set(long["label"]) == {0}
     assert len(set(long["content_key"].str.split("@").str[0])) == 1
     assert long["content_key"].is_unique
+
+
+ROWS = "text,label\n" + "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(6))
+
+
+@pytest.mark.parametrize("pack", [gzip, bz2, lzma])
+def test_a_packed_table_is_read(tmp_path, pack):
+    ending = {gzip: "gz", bz2: "bz2", lzma: "xz"}[pack]
+    path = tmp_path / f"t.csv.{ending}"
+    path.write_bytes(pack.compress(ROWS.replace(",", ";").encode()))
+    found = listed(kind="table", modality="text", path=str(path))
+    assert found["text"].tolist()[:2] == ["text 0", "text 1"]
+    path.write_bytes(pack.compress(ROWS.encode())[:-5])
+    with pytest.raises(DataError, match="cannot be read as a table"):
+        listed(kind="table", modality="text", path=str(path))
+
+
+def test_a_packed_table_that_is_far_larger_than_it_looks_is_refused(tmp_path):
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress(ROWS.encode() + b"x" * 2**22))
+    with pytest.raises(DataError, match="unpacks to more than a table"):
+        listed(kind="table", modality="text", path=str(path))
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".csv.gz"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_table_that_is_no_file_is_refused_at_once(tmp_path, ending, kind):
+    path = tmp_path / f"t{ending}"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    with pytest.raises(DataError, match="is no regular file"):
+        listed(kind="table", modality="text", path=str(path))
+
+
+def test_a_table_beyond_memory_is_a_matter_of_the_machine(tmp_path, monkeypatch):
+    (tmp_path / "t.csv").write_text(ROWS)
+
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(pd, "read_csv", fail)
+    with pytest.raises(MachineError, match="does not fit into memory"):
+        listed(kind="table", modality="text", path=str(tmp_path / "t.csv"))

@@ -1,5 +1,7 @@
 """A dataset and a model by hub id and commit, from a cache of the hub as its client makes it; no network."""
 
+import io
+import os
 import shutil
 from pathlib import Path
 
@@ -127,3 +129,79 @@ def test_a_folder_of_pictures_that_datasets_opens(tmp_path, monkeypatch):
     for place in ("d", "link"):
         data = load_dataset(str(tmp_path / place))["train"]
         assert all(encoded_files(data, "image", str(tmp_path / place)))
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets_config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+    return tmp_path / "datasets"
+
+
+def in_folder(folder, **settings):
+    settings = {"modality": "text", "columns": {"content": "text"}} | settings
+    return list_samples("mine", DatasetConfig(kind="huggingface", path=str(folder), **settings))
+
+
+def test_files_replaced_by_ones_as_old_give_the_new_rows(own_cache, tmp_path):
+    folder = repository(tmp_path / "d", ["one", "two"])
+    assert in_folder(folder)["text"].tolist()[0] == "train one"
+    file = folder / "data" / "train-00000-of-00001.parquet"
+    clocks = file.stat()
+    repository(folder, ["six", "ten"])
+    os.utime(file, ns=(clocks.st_atime_ns, clocks.st_mtime_ns))
+    assert in_folder(folder)["text"].tolist()[0] == "train six"
+    assert in_folder(folder)["text"].tolist()[0] == "train six"
+    assert len([place for place in (own_cache / "folders").iterdir() if place.is_dir()]) == 2
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_folder_with_what_is_no_file_is_refused_at_once(own_cache, tmp_path, kind):
+    folder = repository(tmp_path / "d", ["one", "two"])
+    odd = folder / "data" / "test.csv"
+    os.mkfifo(odd) if kind == "pipe" else odd.symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"test.csv: is no regular file"):
+        in_folder(folder)
+
+
+def test_images_without_a_word_that_they_are_ones(own_cache, tmp_path):
+    buffer = io.BytesIO()
+    PillowImage.new("L", (3, 2)).save(buffer, "PNG")
+    picture = buffer.getvalue()
+    (tmp_path / "d").mkdir()
+    for name, cell in (("image", {"bytes": picture, "path": "x.png"}), ("image", picture)):
+        pd.DataFrame({name: [cell, cell], "label": ["a", "b"]}).to_parquet(tmp_path / "d" / "train.parquet")
+        found = in_folder(tmp_path / "d", modality="vision", columns={"content": name})
+        assert found["content"].tolist() == [picture, picture]
+    pd.DataFrame({"image": [{"pixels": 1}] * 2, "label": ["a", "b"]}).to_parquet(
+        tmp_path / "d" / "train.parquet"
+    )
+    with pytest.raises(DataError, match="no column of images or audio.*bytes"):
+        in_folder(tmp_path / "d", modality="vision", columns={"content": "image"})
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ([[1], [2], [1]], "labels are lists"),
+        ([0.5, 0.25, 0.5], "labels are numbers with decimals.*found 0.5"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["huggingface", "table"])
+def test_labels_that_are_no_classes_are_refused(own_cache, tmp_path, kind, labels, reason):
+    file = tmp_path / "d" / "train.parquet"
+    file.parent.mkdir()
+    pd.DataFrame({"text": ["a", "b", "c"], "label": labels}).to_parquet(file)
+    path = str(file if kind == "table" else file.parent)
+    settings = {"kind": kind, "modality": "text", "path": path}
+    with pytest.raises(DataError, match=f"label: {reason}.*labels"):
+        list_samples("mine", DatasetConfig(**settings))
+    if isinstance(labels[0], float):
+        named = list_samples("mine", DatasetConfig(**settings, labels={"0.5": "half", "0.25": "quarter"}))
+        assert named["label"].tolist() == [0, 1, 0]
+
+
+def test_whole_numbers_are_classes_also_as_floats(own_cache, tmp_path):
+    file = tmp_path / "d" / "train.parquet"
+    file.parent.mkdir()
+    pd.DataFrame({"text": ["a", "b"], "label": [1.0, 2.0]}).to_parquet(file)
+    assert in_folder(file.parent).attrs["class_names"] == ["1.0", "2.0"]

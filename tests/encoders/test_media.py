@@ -1,8 +1,10 @@
 """Recordings and images: decoding, and refusal of what is broken or absurd."""
 
+import hashlib
 import io
 import math
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from daam_bench.datasets import clips
 from daam_bench.datasets.clips import cut_into_clips
 from daam_bench.encoders import media
 from daam_bench.encoders.media import read_audio, read_image
-from daam_bench.errors import DataError
+from daam_bench.errors import DataError, RecordError
 
 
 def wav(samples, rate=16000, **options):
@@ -197,3 +199,63 @@ def test_an_absurdly_large_image_is_refused_before_it_is_decoded(monkeypatch):
     monkeypatch.setattr(media, "_MOST_PIXELS", 100)
     with pytest.raises(DataError, match=r"11 x 10 pixels.*at most"):
         picture(image_bytes(Image.new("RGB", (11, 10))))
+
+
+def test_bent_exif_is_a_bad_image_and_no_crash():
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "maker"
+    whole = image_bytes_with(exif)
+    start = whole.index(b"Exif\0\0") + 6
+    reasons = set()
+    for place in range(start, start + 60):
+        for value in (0, 1, 7, 0xFF):
+            bent = whole[:place] + bytes([value]) + whole[place + 1 :]
+            try:
+                picture(bent)
+            except DataError as error:
+                reasons.add(str(error))
+    assert all("image cannot be read (" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize("error", [TypeError("bent"), struct.error("bent"), AttributeError("bent")])
+def test_whatever_a_decoder_raises_is_a_bad_image(monkeypatch, error):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(media.ImageOps, "exif_transpose", fail)
+    with pytest.raises(DataError, match="image cannot be read .bent"):
+        picture(image_bytes(Image.new("RGB", (3, 2))))
+
+
+def image_bytes_with(exif):
+    buffer = io.BytesIO()
+    Image.new("RGB", (30, 10)).save(buffer, "JPEG", exif=exif)
+    return buffer.getvalue()
+
+
+def test_memory_that_is_lacking_is_no_fault_of_the_image(monkeypatch):
+    def fail(_):
+        raise MemoryError
+
+    monkeypatch.setattr(media.ImageOps, "exif_transpose", fail)
+    with pytest.raises(MemoryError):
+        picture(image_bytes(Image.new("RGB", (3, 2))))
+
+
+def test_bytes_that_are_not_those_that_were_listed_end_the_run(tmp_path):
+    content = image_bytes(Image.new("RGB", (3, 2)))
+    row = {"sample_id": "a", "content_key": hashlib.sha256(content).hexdigest(), "content": content}
+    assert read_image(row, tmp_path).size == (3, 2)
+    other = image_bytes(Image.new("RGB", (3, 2), "red"))
+    for damage in ({"content": other}, {"content": b""}, {"content_key": "none-" + "0" * 64}):
+        with pytest.raises(RecordError, match="a: .*table of samples is damaged.*Delete"):
+            read_image(row | damage, tmp_path)
+
+
+def test_bounds_of_a_clip_are_those_that_were_listed(tmp_path):
+    content = wav(np.sin(np.arange(800)), rate=100)
+    row = {"content_key": hashlib.sha256(content).hexdigest() + "@2-4", "content": content}
+    row |= {"start_second": 2.0, "stop_second": 4.0}
+    assert len(read_audio(row, tmp_path, 100, 9.0)) == 200
+    with pytest.raises(RecordError, match="damaged"):
+        read_audio(row | {"stop_second": 5.0}, tmp_path, 100, 9.0)

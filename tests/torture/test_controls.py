@@ -28,7 +28,7 @@ FAULTY = """
     encode, calls = StandIn.encode, []
     StandIn.encode = lambda self, prepared: (calls.append(0), encode(self, prepared) + len(calls))[1]
     damages.verify_cache = lambda _: SimpleNamespace(ok=True)
-    inputs.load_config = inputs.make_plan = lambda _: None
+    inputs.load_merged = inputs.make_plan = lambda _: None
     cli.app.add_typer(step_app, name="step")
     cli.main = cli.app
     __main__.main()

@@ -2,12 +2,15 @@
 
 import json
 import pickle
+import runpy
 import sys
+import sysconfig
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import yte
 import zarr
 from contracts.test_store_contract import fill
 from hypothesis import given
@@ -16,12 +19,23 @@ from hypothesis import strategies as st
 from daam_bench.cache.reader import open_cache
 from daam_bench.cache.verify import verify_cache
 from daam_bench.config import EncoderConfig, load_config, parse_config
+from daam_bench.config.merge import load_merged
 from daam_bench.datasets.inert_pickle import read_inert
 from daam_bench.encoders.base import load_encoder
 from daam_bench.errors import CacheError, ConfigError, DaamBenchError, DataError
 
 _SEEN: list[tuple[str, str]] = []
 _WATCHED: list[Path] = []
+# Where code may come from: what is installed, and the project.
+_TRUSTED = (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]))
+# What writes code out of names and annotations in installed code, or parses some (ast).
+_WRITERS = (
+    "/ast.py",
+    "/collections/__init__.py",
+    "/dataclasses.py",
+    "/typing.py",
+    "/jaxtyping/_decorator.py",
+)
 
 
 def _listen(event, arguments):
@@ -29,20 +43,48 @@ def _listen(event, arguments):
         return
     if event in {"pickle.find_class", "os.system", "subprocess.Popen"}:
         _SEEN.append((event, str(arguments[:2])))
-    elif event in {"exec", "compile", "import"} and str(_WATCHED[0]) in str(arguments):
+    elif event in {"exec", "compile"}:
+        file = str(arguments[1] if event == "compile" else arguments[0].co_filename)
+        if not _is_trusted(file, sys._getframe(1)):
+            _SEEN.append((event, f"{file}: {str(arguments)[:200]}"))
+    elif event == "import" and str(_WATCHED[0]) in str(arguments):
         _SEEN.append((event, str(arguments)[:200]))
+
+
+def _is_trusted(file, caller):
+    if file.startswith("<frozen "):
+        return True
+    if not file.startswith("/"):  # such as <string>
+        return caller.f_code.co_filename.endswith(_WRITERS) or _imports(caller)
+    return file.startswith(_TRUSTED) and not file.startswith(str(_WATCHED[0]))
 
 
 sys.addaudithook(_listen)
 
 
+def _imports(frame):
+    """Return whether a module is being imported: many write some of their code."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
+
+
 @pytest.fixture
 def audited(tmp_path):
-    """Return the list of dangerous events while a test runs: unpickling, commands, code of the data."""
+    """Return the dangerous events while a test runs: unpickling, commands, code that nobody installed."""
     _SEEN.clear()
     _WATCHED.append(tmp_path)
     yield _SEEN
     _WATCHED.clear()
+
+
+# What would run code where it is read by another, and what is said of it.
+CONFIGURATIONS = {
+    "!!python/object/apply:os.system ['true']": "not valid YAML",
+    "__use_yte__: true\ntitle: ?1 + 1": "__use_yte__ is refused",
+}
 
 
 class Bomb:
@@ -54,6 +96,23 @@ def test_the_hook_hears(audited):
     with pytest.raises(SystemExit, match="it ran"):
         pickle.loads(pickle.dumps(Bomb()))
     assert audited[0][0] == "pickle.find_class"
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda file: eval("1 + 1"),
+        lambda file: exec("x = 1"),
+        lambda file: exec(compile("x = 1", "<unknown>", "exec")),
+        lambda file: yte.process_yaml("a: ?1 + 1"),
+        lambda file: runpy.run_path(str(file)),
+    ],
+    ids=["eval", "exec", "compile", "a template", "a file"],
+)
+def test_the_hook_hears_code_of_data(run, tmp_path, audited):
+    (tmp_path / "evil.py").write_text("x = 1")
+    run(tmp_path / "evil.py")
+    assert "exec" in [event for event, _ in audited]
 
 
 @pytest.mark.parametrize("kind", ["zarr", "hdf5"])
@@ -77,11 +136,13 @@ def test_a_model_folder_with_code_and_pickle_runs_nothing(tmp_path, audited):
 
 def test_a_dataset_or_configuration_runs_nothing(tmp_path, audited):
     (tmp_path / "batch").write_bytes(pickle.dumps({"data": Bomb()}))
-    (tmp_path / "config.yaml").write_text("!!python/object/apply:os.system ['true']")
     with pytest.raises(DataError, match="cannot be read safely"):
         read_inert(tmp_path / "batch")
-    with pytest.raises(ConfigError, match="not valid YAML"):
-        load_config(tmp_path / "config.yaml")
+    for text, said in CONFIGURATIONS.items():
+        (tmp_path / "config.yaml").write_text(text)
+        for load in (load_config, load_merged):
+            with pytest.raises(ConfigError, match=said):
+                load(tmp_path / "config.yaml")
     assert not [event for event in audited if event[0] != "pickle.find_class"]
 
 

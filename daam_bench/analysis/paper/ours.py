@@ -9,16 +9,10 @@ import numpy.typing as npt
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from daam_bench.analysis.aggregate import replica_frame
+from daam_bench.analysis.aggregate import replica_frame, score_interval
 from daam_bench.analysis.paper.ablation import QUANTITY as ABLATED
 from daam_bench.analysis.paper.ablation import AblationCell
-from daam_bench.analysis.significance import (
-    ALPHA,
-    mean_interval,
-    resampling_ratio,
-    student_interval,
-    unit_values,
-)
+from daam_bench.analysis.significance import ALPHA, student_interval, unit_values
 from daam_bench.records import RunRecord
 
 NAN = float("nan")
@@ -92,8 +86,12 @@ def ablated_accuracy(records: Sequence[RunRecord], cell: str, _units: str) -> Ou
 def mean_accuracy(records: Sequence[RunRecord], _cell: str, _units: str) -> Ours:
     """Return the mean in percent over folds and seeds, with the interval of the tables."""
     frame = replica_frame(records)
-    bounds = mean_interval(unit_values(frame), resampling_ratio(frame))
-    return Ours(float(frame["score_percent"].mean()), *bounds, "mean over folds or runs", _runs(records))
+    return Ours(
+        float(frame["score_percent"].mean()),
+        *score_interval(frame),
+        "mean over folds or runs",
+        _runs(records),
+    )
 
 
 def spread(records: Sequence[RunRecord], _cell: str, _units: str) -> Ours:

@@ -105,6 +105,7 @@ def _provenance(links: Links, manifests: Sequence[Mapping[str, Any]]) -> dict[st
     titles = {(d, e, title_of(v)): links.variant(d, e, v) for d, e, v in links.results.places}
     return {
         "cost": frame_grid(cost_frame(records), lambda d, e, title: titles.get((d, e, title), "")),
+        "measured_energy": any(r.energy_joules is not None for r in records),
         "rates": frame_grid(rate_frame(manifests), lambda d, e, _: links.manifest(d, e)),
         "sources": [source_of(manifest, links) for manifest in manifests],
         "provenance": {

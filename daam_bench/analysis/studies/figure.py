@@ -27,6 +27,13 @@ def score_limits(curve: pd.DataFrame) -> tuple[float, float]:
     return float(np.floor(low - margin)), float(np.ceil(high + margin))
 
 
+def _beside(kept: "pd.Series[int]") -> float:
+    """Return how far sides stand apart: a little of the picture, and never so far as to seem another size."""
+    sizes = np.unique(kept[kept > 0])
+    nearest = float(np.diff(sizes).min()) if len(sizes) > 1 else 1.0
+    return min(0.012 * max(5.0, float(kept.max())), 0.1 * nearest)
+
+
 def plot_ablation_curve(curve: pd.DataFrame, title: str, limits: tuple[float, float] | None = None) -> Figure:
     """Draw mean scores with their intervals over k; all layers are a line across.
 
@@ -38,7 +45,7 @@ def plot_ablation_curve(curve: pd.DataFrame, title: str, limits: tuple[float, fl
     """
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.subplots()
-    beside = 0.012 * max(5, curve["layers_kept"].max())
+    beside = _beside(curve["layers_kept"])
     for side, (label, colour, marker, shift) in _STYLES.items():
         rows = curve[curve["side"] == side].sort_values("layers_kept")
         if rows.empty:
@@ -54,7 +61,7 @@ def plot_ablation_curve(curve: pd.DataFrame, title: str, limits: tuple[float, fl
     axes.set(xlabel="layers kept (number)", ylabel=f"{score_name(curve)}, mean and 95 % interval")
     axes.set_ylim(limits or score_limits(curve))
     axes.xaxis.set_major_locator(MaxNLocator(12, integer=True, min_n_ticks=1))
-    room = max(0.5, 3 * beside)
+    room = max(0.5, 0.036 * curve["layers_kept"].max())
     axes.set_xlim(1 - room, curve["layers_kept"].max() + room)
     axes.grid(axis="y", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=4, frameon=False)

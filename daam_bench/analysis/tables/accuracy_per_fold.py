@@ -52,8 +52,8 @@ def _readable(frame: pd.DataFrame) -> Sheet:
     first = frame.loc[[rows.index[0] for rows in lines]]
     sheet = names(first)
     add_metric(sheet, first)
-    for place in range(max(len(rows) for rows in lines)):
-        sheet.cells(str(place + 1), [_cell(rows, place) for rows in lines])
+    for number in sorted({number for rows in lines for number in _numbers(rows)}):
+        sheet.cells(f"{_word(frame)} {number}", [_cell(rows, number) for rows in lines])
     means = with_spread(first["over_units_mean_percent"], first["over_units_std_percent"])
     heading = f"Mean, {score_heading(frame).lower()}"
     sheet.numbers(heading, "over_units_mean_percent", means, first["significantly_best"])
@@ -67,12 +67,23 @@ def _names(rows: pd.DataFrame) -> list[str]:
     return [f"seed {seed}" for seed in rows["seed"]]
 
 
-def _cell(rows: pd.DataFrame, place: int) -> Shown:
-    if place >= len(rows):
+def _numbers(rows: pd.DataFrame) -> list[int]:
+    """Return the folds, or seeds, of a variant's rows, as addresses have them."""
+    return rows["fold" if rows["unit"].iloc[0] == "folds" else "seed"].astype(int).tolist()
+
+
+def _word(frame: pd.DataFrame) -> str:
+    units = set(frame["unit"])
+    return "fold or seed" if len(units) > 1 else units.pop().removesuffix("s")
+
+
+def _cell(rows: pd.DataFrame, number: int) -> Shown:
+    numbers = _numbers(rows)
+    if number not in numbers:
         return Shown("")
-    row = rows.iloc[place]
+    row = rows.iloc[numbers.index(number)]
     text = f"{row['mean_percent']:.1f}" + (f" ± {row['std_percent']:.1f}" if row["seeds"] > 1 else "")
-    return Shown(text, rows.index[place], "mean_percent")
+    return Shown(text, row.name, "mean_percent")
 
 
 def _sources(keys: Keys, column: str, results: Results) -> list[Run]:
@@ -86,7 +97,8 @@ def _sources(keys: Keys, column: str, results: Results) -> list[Run]:
 TABLE = Table(
     title="Scores by fold or run",
     caption="Score in percent on each fold, mean over seeds; its +/- is the population standard "
-    "deviation over seeds. Where there is one fold: of each seed. Then: mean and population standard "
+    "deviation over seeds. Where there is one fold: of each seed. Columns are numbered as addresses are. "
+    "Then: mean and population standard "
     f"deviation over the folds or runs. {BOLD}",
     section="scores",
     keys=(*_KEYS, "fold", "seed"),

@@ -44,19 +44,20 @@ def _readable(frame: pd.DataFrame) -> Sheet:
     draws = zip(first["importance"], first["draw"], strict=True)
     sheet.numbers("Importance", "draw", [f"{name} {draw}" if draw else name for name, draw in draws])
     sheet.numbers("Kept", "layers_kept", kept(first))
-    for place in range(max(len(rows) for rows in lines)):
-        sheet.cells(str(place + 1), [_cell(rows, place) for rows in lines])
+    for fold in sorted(set(frame["fold"])):
+        sheet.cells(f"fold {fold}", [_cell(rows, fold) for rows in lines])
     sheet.words("Folds", [", ".join(rows["fold_name"]) for rows in lines])
     return sheet
 
 
-def _cell(rows: pd.DataFrame, place: int) -> Shown:
-    if place >= len(rows):
+def _cell(rows: pd.DataFrame, fold: int) -> Shown:
+    folds = rows["fold"].tolist()
+    if fold not in folds:
         return Shown("")
-    row = rows.iloc[place]
+    row = rows.iloc[folds.index(fold)]
     mark = MARK if row["optimistic"] else ""
     text = f"{row['mean_percent']:.1f} ± {row['std_percent']:.1f}{mark} ({row['layers']})"
-    return Shown(text, rows.index[place], "mean_percent")
+    return Shown(text, row.name, "mean_percent")
 
 
 def _sources(keys: Keys, _column: str, results: Results) -> list[Run]:
@@ -68,7 +69,7 @@ TABLE = Table(
     caption="Retrained on some layers only: those of highest and of lowest Importance Factor, and random "
     "ones. Layers are chosen for each fold from its density on training samples, averaged over seeds. Score "
     "in percent on each fold, mean over seeds, and the layers; +/- is the population standard deviation "
-    "over seeds.",
+    "over seeds. Columns are numbered as addresses are.",
     section="studies",
     keys=(*_LINE, "fold"),
     number="mean_percent",

@@ -89,9 +89,20 @@ def _write_table(name: str, results: Results, out: Path) -> list[Path]:
 
 def markdown(sheet: Sheet) -> str:
     """Return a table in Markdown; what is best is bold."""
-    rows = [[f"**{cell.text}**" if cell.best else cell.text for cell in line] for line in sheet.lines]
-    frame = pd.DataFrame(rows, columns=[*sheet.columns], dtype=object)
+    rows = [[_markdown_cell(cell) for cell in line] for line in sheet.lines]
+    headings = [escape_markdown(heading) for heading in sheet.columns]
+    frame = pd.DataFrame(rows, columns=headings, dtype=object)
     return frame.to_markdown(index=False, disable_numparse=True)
+
+
+def _markdown_cell(cell: Shown) -> str:
+    text = escape_markdown(cell.text)
+    return f"**{text}**" if cell.best else text
+
+
+def escape_markdown(text: str) -> str:
+    """Return a text that stays in its cell: a bar is escaped, a line break is a space."""
+    return _one_line(text).replace("|", "\\|")
 
 
 def latex(sheet: Sheet, caption: str, label: str) -> str:
@@ -109,5 +120,9 @@ def _latex_cell(cell: Shown) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Return a text as LaTeX prints it."""
-    return "".join(_LATEX.get(sign, sign) for sign in text)
+    """Return a text as LaTeX prints it; a line break, of which two end a paragraph, is a space."""
+    return "".join(_LATEX.get(sign, sign) for sign in _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.splitlines())
