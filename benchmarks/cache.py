@@ -8,12 +8,12 @@ sample in float16. Every ratio is a median over rounds that run all ways in turn
   all hidden states and pools them afterwards.
 - Peak memory is what extraction adds in a fresh process whose model and table of samples are loaded.
 - Reading runs in a process whose private memory the kernel holds to half of the cache's size: nothing can
-  keep the cache but the page cache, which the kernel takes back at need. Chunks are verified before the timed
-  epochs.
+  keep the cache but the page cache, which the kernel takes back at need. Batches are those that training
+  takes while it streams, in float32. Chunks are verified before the timed epochs.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,16 @@ from synthetic import write_synthetic_cache
 from daam_bench.cache.batches import POSITIONS_ON_CPU, batches_by_length, encoding_streams
 from daam_bench.cache.extraction import ExtractionSpec, describe, fill
 from daam_bench.cache.reader import EmbeddingCache, open_cache
-from daam_bench.cache.stream import RowReader, shuffled_batches
+from daam_bench.cache.stream import RowReader
 from daam_bench.cache.writer import CacheWriter
 from daam_bench.config import CacheConfig, DatasetConfig, EncoderConfig
 from daam_bench.datasets.listing import list_samples
 from daam_bench.encoders.base import load_encoder
 from daam_bench.encoders.linear import OneDnnLinear
 from daam_bench.encoders.pooling import masked_mean
+from daam_bench.training.batches import WholeBatches
+from daam_bench.training.order import order_in_buffer
+from daam_bench.training.source import StreamingSource
 
 RESOURCES = Path("resources")
 SCRATCH = Path("results")
@@ -42,6 +45,7 @@ SAMPLES, FEW_SAMPLES = 2560, 768  # for what differs little, for what differs mu
 MEMORY_SAMPLES = 1536  # and 8 times as many
 NAIVE_BATCH, TRAINING_BATCH = 16, 32
 READ_SAMPLES, LAYERS, FEATURES = 24_000, 24, 1024
+BUFFER_BYTES = 2**26  # of a cache of 1.1 GiB; training's default is 2**28
 NAIVE_READS = 100
 
 SPEC = ExtractionSpec(
@@ -234,8 +238,20 @@ def read_cache(path: Path) -> Facts:
             shape = (part.stop - part.start, LAYERS, FEATURES)
             np.copyto(target[: shape[0]], np.memmap(place[0], "float16", "r", place[1], shape))
 
+    row_bytes = LAYERS * FEATURES * 2
+    source = StreamingSource(reader, rows, row_bytes, BUFFER_BYTES, torch.device("cpu"))
+
+    def batches(epoch: int) -> Iterator[np.ndarray]:
+        """Take every batch of an epoch as training does; yield its rows."""
+        whole = WholeBatches(TRAINING_BATCH, None)
+        for buffer in source.epoch(epoch):
+            for part, values in whole.cut(order_in_buffer(buffer.rows, (0,), epoch, buffer.number), buffer):
+                if values is None:
+                    buffer.take(part)
+                yield part
+
     def shuffled() -> None:
-        for _ in shuffled_batches(reader, rows, TRAINING_BATCH, (0,)):
+        for _ in batches(1):
             pass
 
     array: Any = zarr.open_group(cache.path, mode="r")["embeddings"]
@@ -248,7 +264,7 @@ def read_cache(path: Path) -> Facts:
         }
     )
     labels = np.asarray(cache.layout.labels)
-    ours = [entropy(labels[part]) for part, _ in shuffled_batches(reader, rows, TRAINING_BATCH, (2,))]
+    ours = [entropy(labels[part]) for part in batches(2)]
     order = np.random.default_rng(3).permutation(rows)
     full = [entropy(labels[part]) for part in np.split(order, len(order) // TRAINING_BATCH)]
     per_sample = [s / NAIVE_READS * READ_SAMPLES for s in seconds["naive_zarr"]]

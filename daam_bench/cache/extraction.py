@@ -22,7 +22,7 @@ from daam_bench.cache.reuse import ReusableRows, fill_from
 from daam_bench.cache.store import CacheLayout, reading, rows_per_chunk
 from daam_bench.cache.writer import CacheWriter
 from daam_bench.config import CacheConfig, EncoderConfig, ShortClips
-from daam_bench.contents import check_listed
+from daam_bench.contents import check_texts
 from daam_bench.encoders.base import Encoder, load_encoder
 from daam_bench.errors import CacheError, DataError
 from daam_bench.records import write_atomically
@@ -169,9 +169,7 @@ def _chunks(
     parts = {index: samples.iloc[layout.rows_of(index)] for index in missing}
     to_compute = []
     for part in parts.values():
-        if "text" in part:  # bytes and files are compared where they are decoded
-            for row in part[["sample_id", "content_key", "text"]].to_dict("records"):
-                check_listed(row)
+        check_texts(part)
         known = part["content_key"].isin([key for key in part["content_key"] if key in rows])
         to_compute.append(part[~known.to_numpy()])
     folder = folder_of(samples)

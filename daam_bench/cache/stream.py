@@ -1,11 +1,10 @@
-"""Shuffled batches out of a finished cache without loading it: rows are copied from verified memory maps."""
+"""Rows out of a finished cache without loading it: they are copied from verified memory maps."""
 
 import math
 import mmap
 import os
 import resource
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -187,20 +186,3 @@ def _allow_open_files(wanted: int) -> int:
         soft = 2 * wanted if hard == infinite else max(soft, min(hard, 2 * wanted))
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return 2 * wanted if soft == infinite else soft
-
-
-def shuffled_batches(
-    reader: RowReader, rows: Rows, size: int, seed: tuple[int, ...]
-) -> Iterator[tuple[Rows, npt.NDArray[np.floating]]]:
-    """Yield (rows, values) of batches in a random order of all rows, as good as with a resident cache.
-
-    Args:
-        reader: of the cache.
-        rows: row numbers that take part.
-        size: rows in a batch; the last one may have fewer.
-        seed: equal seeds give equal orders.
-    """
-    order = np.random.default_rng(seed).permutation(rows)
-    for start in range(0, len(order), size):
-        part = order[start : start + size]
-        yield part, reader.read(part)

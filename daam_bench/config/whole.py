@@ -26,7 +26,7 @@ class Experiment(Section):
         description="encoder LoRA and LoRA+, trained end to end through the encoder: encoder_lora_r4, "
         "encoder_lora_r8, encoder_lora_plus_r4, encoder_lora_plus_r8; by default none",
     )
-    seeds: Seeds = [0, 1, 2]
+    seeds: Seeds = Field([0, 1, 2])
     training: dict[str, Any] = Field(
         default_factory=dict, description="training settings of this experiment alone"
     )

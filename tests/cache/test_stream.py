@@ -10,7 +10,7 @@ from contracts.test_store_contract import ROWS, SAMPLES, fill, values
 
 from daam_bench.cache import stream
 from daam_bench.cache.reader import open_cache
-from daam_bench.cache.stream import RowReader, shuffled_batches
+from daam_bench.cache.stream import RowReader
 from daam_bench.errors import CacheError
 
 pytestmark = pytest.mark.parametrize("kind", ("zarr", "hdf5"))
@@ -54,19 +54,6 @@ def test_more_chunks_than_files_that_may_be_open(tmp_path, kind):
     """)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout == "read\n", done.stderr
-
-
-def test_an_epoch_is_a_full_shuffle(tmp_path, kind):
-    reader = RowReader(open_cache(fill(tmp_path, kind)))
-    rows = np.arange(3, SAMPLES)
-    epochs = [list(shuffled_batches(reader, rows, 5, (1, epoch))) for epoch in (1, 1, 2)]
-    orders = [np.concatenate([part for part, _ in epoch]) for epoch in epochs]
-    assert sorted(orders[0]) == rows.tolist()
-    assert np.array_equal(orders[0], orders[1])
-    assert not np.array_equal(orders[0], orders[2])
-    assert [len(part) for part, _ in epochs[0]] == [5, 5, 5, 5, 5, 3]
-    for part, block in epochs[0]:
-        assert np.array_equal(block, values()[part])
 
 
 def test_a_damaged_chunk_never_gives_a_value(tmp_path, kind):
@@ -140,7 +127,7 @@ def test_a_file_is_looked_at_once_an_epoch(tmp_path, kind, monkeypatch):
     facts = stream._facts_of
     monkeypatch.setattr(stream, "_facts_of", lambda found: looked.append(1) or facts(found))
     for epoch in range(4):
-        for _ in shuffled_batches(reader, np.arange(SAMPLES), 5, (1, epoch)):
-            pass
+        for part in np.split(np.random.default_rng(epoch).permutation(SAMPLES), (5, 10, 23)):
+            reader.read(part)
     files = 1 if kind == "hdf5" else reader.cache.layout.chunks
     assert len(looked) == 3 * files
