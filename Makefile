@@ -39,10 +39,12 @@ cache: .venv/.installed ## the embeddings alone
 	@$(BIN)/daam-bench unlock
 	$(BIN)/snakemake cache
 
+# One more than there are processors: tests that start programs also wait for disks.
+WORKERS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 test: .venv/.installed ## fetch all pinned models and data, then run all tests
 	@$(BIN)/daam-bench unlock
 	$(BIN)/snakemake all_assets
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 benchmark-cache: .venv/.installed ## speed and memory of extraction and reading, as ratios
 	@$(BIN)/daam-bench unlock

@@ -11,11 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LEAST = {
     "kills_extraction": 10,
-    "kills_training": 5,
+    "kills_training": 3,
     "damages_zarr": 22,
     "damages_hdf5": 22,
-    "real_changes": 6,
-    "cosmetic_changes": 6,
+    "real_changes": 4,
+    "cosmetic_changes": 4,
     "bad_inputs": 500,
     "write_faults": 10,
     "writer_races": 7,

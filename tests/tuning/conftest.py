@@ -69,8 +69,10 @@ def table_of(modality: str) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(rows)
     column = "text" if modality == "text" else "content"
-    contents = [value.encode() if isinstance(value, str) else value for value in frame[column]]
-    frame["content_key"] = [hashlib.sha256(value).hexdigest() for value in contents]
+    contents = [value.strip().encode() if isinstance(value, str) else value for value in frame[column]]
+    # A blank text has no content to be hashed.
+    keys = [hashlib.sha256(value).hexdigest() if value else "none-s" for value in contents]
+    frame["content_key"] = keys
     facts = {"class_names": CLASSES, "modality": modality, "kind": "toy", "title": "Toy", "folder": "."}
     frame.attrs = facts | {"licence": "none", "source": "made up"}
     return frame

@@ -16,7 +16,8 @@ EXPERIMENT = TINY["experiments"][0] | {
 
 
 def write(folder, **changes):
-    own = {"datasets": {"vader": {"samples_per_group": 12}}, "experiments": [EXPERIMENT | changes]}
+    vader = {"samples_per_group": 12, "folds": {"rule": "stratified_by_group", "count": 2}}
+    own = {"datasets": {"vader": vader}, "experiments": [EXPERIMENT | changes]}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY | own))
 
 
@@ -25,11 +26,11 @@ def test_it_is_tuned_on_the_samples_of_the_cache(folder):
     done = run(folder, FINISHED)
     assert done.returncode == 0, done.stderr
     listing = json.loads((folder / FINISHED).read_text())
-    assert listing["records"] == [f"fold{fold}_seed0.json" for fold in range(4)]
+    assert listing["records"] == [f"fold{fold}_seed0.json" for fold in range(2)]
     manifest = json.loads((folder / "results/embeddings/vader/minilm-l6/manifest.json").read_text())
     for name in listing["records"]:
         record = json.loads((folder / FINISHED).with_name(name).read_text())
-        assert (record["kind"], record["validation_samples"]) == ("encoder_tuning", 12)
+        assert (record["kind"], record["validation_samples"]) == ("encoder_tuning", 24)
         assert record["cache_identity"] == manifest["digest"]
         assert len(record["epochs"]) == 1
     planned = run(folder, "tables", "-n").stdout
