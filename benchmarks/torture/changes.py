@@ -74,7 +74,10 @@ def real_changes() -> dict[str, tuple[Change, Jobs]]:
         ),
         "the tokenizer": (_edit("own/bert/tokenizer.json", "{}", '{"a": 1}'), extracted("texts")),
         "a text": (_edit("own/texts.csv", "fine", "nice"), listed("texts")),
-        "a text, listed before the clock was set back": (_listed_under_a_late_clock, extracted("texts")),
+        "a text, listed before the clock was set back": (
+            _listed_under_a_late_clock,
+            extracted("texts") | leakage("texts"),
+        ),
         "a label": (_edit("own/texts.csv", "awful,1", "awful,5"), listed("texts")),
         "order of samples": (
             _edit("own/texts.csv", "fine,5,a\nawful,1,b", "awful,1,b\nfine,5,a"),
@@ -125,7 +128,7 @@ def real_changes() -> dict[str, tuple[Change, Jobs]]:
         "draws of random layers": (_set("studies.0.random_draws", 2), CHOSEN),
         "code of the choice of layers": (_append("code/analysis/layer_choice.py"), CHOSEN | ENDS),
         "code of a head": (_append("code/heads/mixture.py"), trained(*ALL)),
-        "code of the loop": (_append("code/training/folds.py"), trained(*ALL)),
+        "code of the loop": (_append("code/training/replica.py"), trained(*ALL)),
         "code of an encoder": (_append("code/encoders/pooling.py"), extracted(*ALL)),
         "code of a reader": (_append("code/datasets/table.py"), listed(*ALL)),
         "code of the tables": (_append("code/analysis/names.py"), ENDS),
@@ -150,8 +153,9 @@ def real_changes() -> dict[str, tuple[Change, Jobs]]:
         found[f"training.{name}"] = (_set(f"training.{name}", value), jobs)
     for name, value in PROTOCOLS["corrected"].items():
         others = [p[name] for p in PROTOCOLS.values() if p[name] != value]
-        if name != "short_clips" and (others or name == "gqdaam_heads"):
-            other = others[0] if others else 1
+        if name != "short_clips" and others:
+            # "by_dataset" is the usual number on these.
+            other = 1 if name == "gqdaam_heads" else others[0]
             found[f"protocol.{name}"] = (_set(f"protocol.{name}", other), trained(*ALL, variants=VARIANTS))
     return found
 

@@ -27,6 +27,8 @@ def test_the_page_of_disagreements_has_the_effect_of_every_switch_that_was_tried
     assert any("adamw" in row and "all touched" in row for row in rows)
     assert any("weight decay" in row and "MHA" in row for row in rows)
     assert "`make studies`" in text
+    (protocols,) = (line for line in text.splitlines() if line.startswith("| Variant "))
+    assert "corrected, " in protocols and "released, " in protocols
 
 
 def test_the_readme_has_every_variant_with_its_interval(page_of):

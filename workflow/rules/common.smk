@@ -2,7 +2,9 @@
 import hashlib
 import json
 import sys
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 from snakemake.exceptions import WorkflowError
 
@@ -96,6 +98,20 @@ def samples_origin(wildcards):
 def cache_origin(wildcards):
     """Return the hash of what a cache is made from."""
     return joined_hash(extraction_spec(wildcards), weights_contents(wildcards), samples_origin(wildcards))
+
+
+@cache
+def records_origin():
+    """Return the hash of what all records are made from, those of studies by what they derive from."""
+    made = [source_fingerprint("heads", "training", "tuning", "cache/reader.py")]
+    for dataset, encoder in PLAN.caches:
+        place = SimpleNamespace(dataset=dataset, encoder=encoder)
+        made.append(cache_origin(place))
+        trained = (*PLAN.variants_of(dataset, encoder), *BASELINES)
+        made += [training_spec(SimpleNamespace(variant=name, **vars(place))) for name in trained]
+        tuned = PLAN.encoder_variants_of(dataset, encoder)
+        made += [tuning_spec(SimpleNamespace(encoder_variant=name, **vars(place))) for name in tuned]
+    return joined_hash(*made)
 
 
 def joined_hash(*parts):

@@ -47,6 +47,7 @@ rule check_leakage:
         spec=lambda wildcards: PLAN.datasets[wildcards.dataset].model_dump_json(
             include={"kind", "path", "folds", "accept_leakage"}
         ),
+        origin=samples_origin,
         source=source_fingerprint("datasets/leakage.py", "training/folds.py"),
     message:
         "Looking for leakage between the splits of {wildcards.dataset}"

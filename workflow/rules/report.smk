@@ -12,6 +12,7 @@ rule write_tables:
         "results/benchmarks/write_tables.tsv"
     params:
         runs=run_counts(PLAN),
+        origin=lambda wildcards: records_origin(),
         source=source_fingerprint("analysis", "records.py"),
     message:
         "Writing the tables"
@@ -30,6 +31,7 @@ rule write_figures:
         "results/benchmarks/write_figures.tsv"
     params:
         runs=run_counts(PLAN),
+        origin=lambda wildcards: records_origin(),
         source=source_fingerprint("analysis", "records.py"),
     message:
         "Drawing the figures"
@@ -61,6 +63,7 @@ rule write_report:
                 "manifests": all_manifests(),
             }
         ),
+        origin=lambda wildcards: records_origin(),
         source=source_fingerprint("analysis", "records.py"),
     message:
         "Writing the report"

@@ -19,6 +19,7 @@ rule choose_layers:
         "results/benchmarks/choose_layers/{dataset}/{encoder}/{variant}.tsv"
     params:
         spec=choice_spec,
+        origin=lambda wildcards: joined_hash(cache_origin(wildcards), training_spec(wildcards)),
         source=source_fingerprint("analysis/layer_choice.py", "analysis/importance.py"),
     message:
         "Choosing layers by the importance of {wildcards.variant} on {wildcards.dataset} x {wildcards.encoder}"
@@ -114,6 +115,7 @@ rule write_study_tables:
     params:
         spec=json.dumps({"records": all_records(), "studies": all_studies()}),
         runs=study_counts(PLAN),
+        origin=lambda wildcards: records_origin(),
         source=source_fingerprint("analysis", "studies", "records.py"),
     message:
         "Writing the tables of the studies"
@@ -136,6 +138,7 @@ if study_figures():
         params:
             spec=json.dumps({"records": all_records(), "studies": all_studies()}),
             runs=study_counts(PLAN),
+            origin=lambda wildcards: records_origin(),
             source=source_fingerprint("analysis", "studies", "records.py"),
         message:
             "Drawing the figures of the studies"
