@@ -18,7 +18,6 @@ from daam_bench.errors import DataError, MachineError, RecordError
 from daam_bench.records import write_atomically
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
     from soundfile import SoundFile
 
 Known = dict[str, tuple[list[int], str]]
@@ -79,13 +78,6 @@ def check_listed(row: Mapping[Hashable, Any]) -> None:
             where=row.get("sample_id"),
             remedy="Delete results/samples/<dataset>.parquet and run snakemake again.",
         )
-
-
-def check_texts(samples: "DataFrame") -> None:
-    """Check the texts of a listing as `check_listed` does; bytes and files are checked when decoded."""
-    if "text" in samples:
-        for row in samples[["sample_id", "content_key", "text"]].to_dict("records"):
-            check_listed(row)
 
 
 def content_of(row: Mapping[Hashable, Any]) -> bytes | None:

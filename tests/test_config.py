@@ -5,7 +5,7 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from daam_bench.config import PROTOCOLS, Config, Protocol, load_config, parse_config, training_of
+from daam_bench.config import PROTOCOLS, Config, Protocol, parse_config, training_of
 from daam_bench.config.merge import load_merged
 from daam_bench.errors import ConfigError
 
@@ -17,7 +17,7 @@ def embedded():
 
 
 def test_embedded_default_is_valid():
-    config = load_config(ROOT / "config.yaml")
+    config = load_merged(ROOT / "config.yaml")
     assert config.experiments[0].dataset in config.datasets
     assert config.protocol.name == "corrected"
 
@@ -141,11 +141,11 @@ def test_names_cannot_leave_the_results_folder():
 
 def test_missing_and_broken_files_are_named(tmp_path):
     with pytest.raises(ConfigError, match="nothing.yaml"):
-        load_config(tmp_path / "nothing.yaml")
+        load_merged(tmp_path / "nothing.yaml")
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [")
     with pytest.raises(ConfigError, match="not valid YAML"):
-        load_config(broken)
+        load_merged(broken)
 
 
 def test_schema_in_the_workflow_is_the_model_s():

@@ -22,7 +22,6 @@ from daam_bench.cache.reuse import ReusableRows, fill_from
 from daam_bench.cache.store import CacheLayout, reading, rows_per_chunk
 from daam_bench.cache.writer import CacheWriter
 from daam_bench.config import CacheConfig, EncoderConfig, ShortClips
-from daam_bench.contents import check_texts
 from daam_bench.encoders.base import Encoder, load_encoder
 from daam_bench.errors import CacheError, DataError
 from daam_bench.records import write_atomically
@@ -169,7 +168,6 @@ def _chunks(
     parts = {index: samples.iloc[layout.rows_of(index)] for index in missing}
     to_compute = []
     for part in parts.values():
-        check_texts(part)
         known = part["content_key"].isin([key for key in part["content_key"] if key in rows])
         to_compute.append(part[~known.to_numpy()])
     folder = folder_of(samples)

@@ -5,6 +5,7 @@ import mmap
 import os
 import resource
 from collections import deque
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -43,7 +44,7 @@ class RowReader:
         self._rows_read = 0
         self._whole: tuple[mmap.mmap, Facts] | None = None
         self._maps: dict[int, mmap.mmap] = {}
-        self._places: dict[int, tuple[Path, int]] = {}  # of what is mapped: file and offset
+        self._places: dict[int, tuple[Path, int]] = {}  # file and offset of what was verified
         # Chunks that are held by themselves, in the order in which they were opened.
         self._held: deque[int] = deque()
         self._most_files = _allow_open_files(cache.layout.chunks) // 2
@@ -72,8 +73,8 @@ class RowReader:
         dtype, shape = np.dtype(layout.dtype), (len(rows), layout.layers, layout.features)
         # malloc may keep what is freed, cut it up, and then have no room for the next ones.
         memory = mmap.mmap(-1, max(1, dtype.itemsize * math.prod(shape)), mmap.MAP_PRIVATE)
-        if hasattr(mmap, "MADV_HUGEPAGE"):  # new memory costs more than reading, page by page
-            memory.madvise(mmap.MADV_HUGEPAGE)
+        with suppress(AttributeError, OSError):  # not every system has them
+            memory.madvise(mmap.MADV_HUGEPAGE)  # page by page, new memory costs more than reading
         values: npt.NDArray[np.floating] = np.ndarray(shape, dtype, memory)
         self._count(len(rows))
         new_run = (np.diff(rows) != 1) | (np.diff(rows // layout.rows_per_chunk) != 0)
@@ -86,11 +87,12 @@ class RowReader:
     def _read_run(self, first: int, values: npt.NDArray[np.floating]) -> None:
         """Read neighbouring rows of one chunk from its file, which is faster than page by page from a map."""
         index, row = divmod(first, self.cache.layout.rows_per_chunk)
-        chunk = self._chunks[index]
-        chunk = self._open(index) if chunk is None else chunk
-        if index not in self._maps:
-            values[:] = chunk[row : row + len(values)]
-            return
+        if index not in self._places:
+            chunk = self._chunks[index]
+            chunk = self._open(index) if chunk is None else chunk
+            if index not in self._places:  # of a remote store
+                values[:] = chunk[row : row + len(values)]
+                return
         file, offset = self._places[index]
         with reading(f"chunk {index} cannot be read", file, "Run snakemake to extract it again."):
             with file.open("rb", buffering=0) as handle:

@@ -6,7 +6,7 @@ What to compute lives here; threads, memory and folders do not. Imports neither 
 from daam_bench.config.cache import CacheConfig
 from daam_bench.config.dataset import Columns, DatasetConfig, FoldRule, Modality
 from daam_bench.config.encoder import EncoderConfig
-from daam_bench.config.load import load_config, parse_config, protocol_of, training_of, tuning_of
+from daam_bench.config.load import parse_config, protocol_of, training_of, tuning_of
 from daam_bench.config.protocol import BY_DATASET, PROTOCOLS, Protocol, ShortClips, published_rate
 from daam_bench.config.section import REVISION
 from daam_bench.config.studies import LayerAblationStudy, ProtocolStudy, Study, SwitchStudy
@@ -37,7 +37,6 @@ __all__ = [
     "TrainingConfig",
     "TuningConfig",
     "VariantConfig",
-    "load_config",
     "parse_config",
     "protocol_of",
     "published_rate",

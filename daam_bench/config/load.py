@@ -1,13 +1,12 @@
 """From YAML to the typed configuration; every problem is named with its key and the nearest valid one."""
 
-from pathlib import Path
 from reprlib import Repr
 from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from daam_bench.config.plain import read_plain, require_few
+from daam_bench.config.plain import require_few
 from daam_bench.config.protocol import PROTOCOLS, Protocol, published_rate
 from daam_bench.config.training import TrainingConfig
 from daam_bench.config.tuning import TuningConfig
@@ -30,15 +29,6 @@ def parse_config(data: object, where: str = "config.yaml") -> Config:
         return Config.model_validate(data)
     except ValidationError as error:
         raise _explain(error, where) from None
-
-
-def load_config(path: str | Path) -> Config:
-    """Read and check one configuration file.
-
-    Raises:
-        ConfigError: if the file is missing, is not YAML, or does not fit the model.
-    """
-    return parse_config(read_plain(Path(path)), str(path))
 
 
 def protocol_of(config: Config, experiment: Experiment, protocol: Protocol | None = None) -> Protocol:

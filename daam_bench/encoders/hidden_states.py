@@ -103,6 +103,16 @@ class LayerPooler:
                 remedy="Save the whole model; AutoModel must find each of its weights.",
             )
 
+    def pool_by_length(
+        self, batch: Callable[[Sequence[Any]], tuple[dict[str, Tensor], Tensor]], samples: Sequence[Any]
+    ) -> Float[Tensor, "sample layer feature"]:
+        """Return what `pool` does, in batches of one length: of a model that no mask keeps from padding."""
+        found = torch.empty(len(samples), self.layers, self.features)
+        for length in {len(sample) for sample in samples}:
+            rows = [row for row, sample in enumerate(samples) if len(sample) == length]
+            found[rows] = self.pool(*batch([samples[row] for row in rows]))
+        return found
+
     @torch.inference_mode()
     def pool(
         self, inputs: Mapping[str, Tensor], mask: Bool[Tensor, "batch time"]

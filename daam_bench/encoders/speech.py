@@ -15,7 +15,6 @@ from transformers import AutoFeatureExtractor
 
 from daam_bench.config import EncoderConfig, ShortClips
 from daam_bench.encoders.base import Prepared
-from daam_bench.encoders.lengths import pool_by_length
 from daam_bench.encoders.loading import digest_of_settings, make_pooler, open_model, open_pretrained
 from daam_bench.encoders.media import read_audio
 from daam_bench.errors import DataError, EncoderError
@@ -95,7 +94,9 @@ class SpeechEncoder:
 
     def encode(self, prepared: Sequence[Any]) -> Float[Tensor, "batch layer feature"]:
         """Return the pooled layers of waveforms, float32, on the CPU."""
-        return pool_by_length(self, self.pooler, prepared)
+        if self.mixes_lengths:
+            return self.pooler.pool(*self.batch(prepared))
+        return self.pooler.pool_by_length(self.batch, prepared)
 
     def settings(self) -> dict[str, str]:
         """Return processor digest, pooling and precision."""

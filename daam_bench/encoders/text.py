@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from daam_bench.config import EncoderConfig
+from daam_bench.contents import check_listed
 from daam_bench.encoders.base import Prepared
-from daam_bench.encoders.lengths import pool_by_length
 from daam_bench.encoders.loading import make_pooler, open_model, open_pretrained
 
 # The paper's limit (method.md section 2); models that take less say so themselves.
@@ -83,7 +83,13 @@ class TextEncoder:
         self.layers, self.features = self.pooler.layers, self.pooler.features
 
     def prepare(self, samples: pd.DataFrame, folder: Path) -> Prepared:
-        """Return token ids and their numbers; a text without a word is refused."""
+        """Return token ids and their numbers; a text without a word is refused.
+
+        Raises:
+            RecordError: if a text is not the one that was listed.
+        """
+        for row in samples.to_dict("records"):
+            check_listed(row)
         texts = [str(text) for text in samples["text"]]
         problems = [text_problem(text) for text in texts]
         tokens = self._tokenize(
@@ -99,7 +105,9 @@ class TextEncoder:
 
     def encode(self, prepared: Sequence[Any]) -> Float[Tensor, "batch layer feature"]:
         """Return the pooled layers of token ids, float32, on the CPU."""
-        return pool_by_length(self, self.pooler, prepared)
+        if self.mixes_lengths:
+            return self.pooler.pool(*self.batch(prepared))
+        return self.pooler.pool_by_length(self.batch, prepared)
 
     def settings(self) -> dict[str, str]:
         """Return tokenizer digest, longest input, pooling and precision."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from daam_bench.config import PROTOCOLS, Config, TrainingConfig, load_config
+from daam_bench.config import PROTOCOLS, Config, TrainingConfig
+from daam_bench.config.merge import load_merged
 from daam_bench.errors import ConfigError
 
 # The encoder that a run fetches by itself, for each modality.
@@ -72,7 +73,7 @@ def declare_model(model: str, revision: str | None) -> dict[str, str]:
 
 def base_config(base: Path) -> Config | None:
     """Return the configuration that the overlay will be laid over; None if it is not there."""
-    return load_config(base) if base.is_file() else None
+    return load_merged(base) if base.is_file() else None
 
 
 def choose_epochs(training: TrainingConfig, samples: int) -> int | None:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from daam_bench.cache.extraction import folder_of
 from daam_bench.cache.reader import EmbeddingCache
-from daam_bench.contents import check_texts
 from daam_bench.encoders.base import Encoder
 from daam_bench.errors import CacheError, DataError
 from daam_bench.training.bench import usable_rows
@@ -83,7 +82,6 @@ class SampleReader:
 
     def _prepare(self, rows: list[int]) -> None:
         start, table = perf_counter(), self._samples.iloc[rows]
-        check_texts(table)
         found = self._encoder.prepare(table, self._folder)
         if found.problems:
             place, reason = next(iter(found.problems.items()))

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -212,4 +213,7 @@ def test_a_text_that_is_not_what_was_listed_is_never_encoded(tmp_path, real_reso
     )
     with pytest.raises(RecordError, match="table of samples is damaged.*Delete results/samples"):
         extract_part(spec, samples, tmp_path / "parts" / "1.json", (1, 1), QUIET)
-    assert not list(tmp_path.glob("*.ledger.jsonl"))
+    (ledger,) = tmp_path.glob("*.ledger.jsonl")
+    in_a_chunk = int(0.1 * 2**20) // (6 * 384 * 4)  # rows
+    assert 17 // in_a_chunk == 1
+    assert set(re.findall(r'"chunk":(\d+)', ledger.read_text())) <= {"0"}

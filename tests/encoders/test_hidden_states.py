@@ -95,5 +95,5 @@ def test_padding_that_a_model_turns_to_nan_never_reaches_a_mean():
 
 
 def test_model_without_such_layers_is_refused():
-    with pytest.raises(EncoderError, match="7 layers"):
-        LayerPooler(build("bert"), 7)
+    with pytest.raises(EncoderError, match="expected 8 entries of hidden_states.*found 6"):
+        LayerPooler(build("bert"), 7).calibrate(*padded([torch.arange(1, 8)]))

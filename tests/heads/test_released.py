@@ -130,7 +130,7 @@ def below(weights: Weights, prefix: str) -> Weights:
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
-def agree(found: torch.Tensor, expected: list[Array] | Array, tolerance: float = 1e-5) -> None:
+def assert_agree(found: torch.Tensor, expected: list[Array] | Array, tolerance: float = 1e-5) -> None:
     """Every value within a hundred-thousandth of the largest: in float32 sums lose against their terms."""
     wanted = np.asarray(expected)
     assert found.dtype == torch.float32
@@ -172,8 +172,8 @@ def test_mixture(layers: int, offset: tuple[float, float], training: bool) -> No
     density = np.array([mixture(s, w["mean_offset"], w["spread"]) for s in plain])
     sums = density.reshape(BATCH, len(w["spread"]), -1, FEATURES).sum(axis=2)
     assert np.median(sums) > 0.99 if offset[0] < 0 else np.median(sums) < 0.5  # the clamp at 1e-8 acts
-    agree(module.density(x), density)  # type: ignore[operator]
-    agree(module(x), plain * density + plain)
+    assert_agree(module.density(x), density)  # type: ignore[operator]
+    assert_agree(module(x), plain * density + plain)
 
 
 @layer_counts
@@ -193,7 +193,7 @@ def test_attention_over_the_batch(variant: str, layers: int, features: int, head
     for training in (True, False):  # in this order: validation normalises by what training has seen
         bn = below(w, "norm.")
         expected = batch_norm(attended, bn, training) if variant == "mha_bn" else attended
-        agree(module.train(training)(x), expected)
+        assert_agree(module.train(training)(x), expected)
 
 
 @pytest.mark.parametrize("layers", [6, 13, 24])
@@ -201,7 +201,7 @@ def test_attention_over_the_batch(variant: str, layers: int, features: int, head
 def test_gqa(layers: int, training: bool) -> None:
     module, w = released("gqa", layers)
     x, plain = sample(layers)
-    agree(module.train(training)(x), [grouped_queries(s, w) for s in plain])
+    assert_agree(module.train(training)(x), [grouped_queries(s, w) for s in plain])
 
 
 def gqdaam(x: Array, w: Weights) -> Array:
@@ -214,7 +214,7 @@ def gqdaam(x: Array, w: Weights) -> Array:
 def test_gqdaam(layers: int, training: bool) -> None:
     module, w = released("gqdaam", layers, scaled_variance=(0.3, 4.0))
     x, plain = sample(layers)
-    agree(module.train(training)(x), [gqdaam(s, w) for s in plain])
+    assert_agree(module.train(training)(x), [gqdaam(s, w) for s in plain])
 
 
 def test_the_paper_squares_the_scaled_variance_whatever_its_sign() -> None:
@@ -226,7 +226,7 @@ def test_the_paper_squares_the_scaled_variance_whatever_its_sign() -> None:
     w = {name: value.double().numpy() for name, value in module.state_dict().items()}
     x, plain = sample(6)
     expected = [multi_head_daam(s, w["mean_offset"], w["scaled_variance"], power=2) for s in plain]
-    agree(module.density(x), expected, 1e-4)  # type: ignore[operator]
+    assert_agree(module.density(x), expected, 1e-4)  # type: ignore[operator]
 
 
 def convolution(image: Array, kernel: Array, bias: Array) -> Array:
@@ -269,7 +269,7 @@ def test_the_whole_classifier(variant: str, features: int, height: int, training
         else:
             attended = s * multi_head_daam(s, attention["mean_offset"], attention["scaled_variance"])
         expected.append(decoder(attended, w, height))
-    agree(model(x), expected)
+    assert_agree(model(x), expected)
 
 
 @pytest.mark.parametrize("scale", [0.0, 4.0, 30.0], ids=["even", "usual", "sure"])

@@ -17,7 +17,8 @@ from daam_bench import cli
 from daam_bench.cache.hdf5_store import Hdf5Store
 from daam_bench.cache.ledger import Ledger, _checksum
 from daam_bench.cache.structure import check_structure, describe_structure, restore_structure, save_structure
-from daam_bench.config import DatasetConfig, load_config
+from daam_bench.config import DatasetConfig
+from daam_bench.config.merge import load_merged
 from daam_bench.contents import contents_fingerprint
 from daam_bench.datasets.class_folders import read_class_folders
 from daam_bench.datasets.vader import _read_source
@@ -101,7 +102,7 @@ def test_a_full_disk_is_one_line_and_status_7(monkeypatch, capsys, tmp_path):
 def test_absurd_configurations_are_refused(tmp_path, text):
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(ConfigError):
-        load_config(tmp_path / "config.yaml")
+        load_merged(tmp_path / "config.yaml")
 
 
 def test_an_empty_file_of_vader_is_refused(tmp_path):
@@ -139,7 +140,7 @@ def test_a_path_that_no_system_can_have_is_missing(tmp_path):
         "encoders: {e: {modality: vision, model: .}}\n"
         "experiments: [{dataset: d, encoder: e}]\n"
     )
-    (found,) = make_plan(load_config(tmp_path / "config.yaml")).missing
+    (found,) = make_plan(load_merged(tmp_path / "config.yaml")).missing
     assert "datasets.d: path cannot be looked at (File name too long)" in str(found)
 
 
