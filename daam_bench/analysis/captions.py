@@ -16,7 +16,8 @@ FIGURES = {
     "within a head. Left: shares of the largest possible entropy, which can be compared. Right: the paper's "
     "formula for a Gaussian, which has no maximum.",
     "importance": "Importance Factor of {}: density averaged over validation samples, folds and seeds, "
-    "scaled to 0..1 over the whole map; layer 1 at the bottom.",
+    "scaled to 0..1 over the whole map; layer 1 at the bottom. Above 800 features a column of pixels is the "
+    "mean of neighbouring ones.",
     "importance_spread": "How much the Importance Factor of {} varies: population standard deviation over "
     "folds and seeds of each run's map; one scale for all variants of the cache.",
     "layer_contribution": "Share of each layer in the density of {}; whiskers: population standard "
