@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,16 @@ HUGE = {
 }
 
 
+@pytest.fixture(params=[1_000, 20_000])
+def recursion_limit(request):
+    """Libraries raise it: what is refused must not depend on it."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(request.param)
+    yield
+    sys.setrecursionlimit(before)
+
+
+@pytest.mark.usefixtures("recursion_limit")
 @pytest.mark.parametrize("text", HUGE.values(), ids=HUGE)
 def test_what_is_huge_or_deep_is_refused_at_once(tmp_path, text):
     file = tmp_path / "huge.yaml"

@@ -49,11 +49,27 @@ def require_few(data: object, where: object) -> None:
     _count(data, _parts_of_data, where)
 
 
+class _ShallowLoader(yaml.SafeLoader):
+    """Refuses depth while it reads: how deep Python itself may recurse differs from process to process."""
+
+    def __init__(self, text: str, where: Path) -> None:
+        super().__init__(text)
+        self._where, self._levels = where, 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._levels += 1
+        if self._levels > _MOST_LEVELS:
+            raise _too_deep(self._where)
+        node = super().compose_node(parent, index)
+        self._levels -= 1
+        return node
+
+
 def _data_of(text: str, where: Path) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError:
-        loader = yaml.SafeLoader(text)
+        loader = _ShallowLoader(text, where)
     try:
         node = loader.get_single_node()
         if node is None:
@@ -92,4 +108,8 @@ def _count(root: Any, parts_of: Callable[[Any], Iterable[Any]], where: object) -
                 below.append(part)
         level = below
     if level:
-        raise ConfigError("is nested too deeply", where=where, expected=f"at most {_MOST_LEVELS} levels")
+        raise _too_deep(where)
+
+
+def _too_deep(where: object) -> ConfigError:
+    return ConfigError("is nested too deeply", where=where, expected=f"at most {_MOST_LEVELS} levels")
