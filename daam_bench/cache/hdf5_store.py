@@ -51,12 +51,20 @@ class Hdf5Store(EmbeddingStore):
                 dcpl=places,
             )
             embeddings.attrs["coordinates"] = "label split group content length"
-            for name, attribute in TEXTS.items():
-                file.create_dataset(name, data=getattr(layout, attribute), dtype=h5py.string_dtype())
-            file.create_dataset("label", data=np.asarray(layout.labels, dtype=np.int64), fletcher32=True)
-            file.create_dataset("length", data=np.full(layout.samples, -1, dtype=np.int64), fletcher32=True)
-            file.create_dataset("layer", data=np.arange(1, layout.layers + 1), fletcher32=True)
-            file.create_dataset("feature", data=np.arange(layout.features), fletcher32=True)
+            numbers = {
+                "label": np.asarray(layout.labels, dtype=np.int64),
+                "length": np.full(layout.samples, -1, dtype=np.int64),
+                "layer": np.arange(1, layout.layers + 1),
+                "feature": np.arange(layout.features),
+            }
+            # Held until all is flushed: what closing an array cannot write is lost without an error.
+            _held = [
+                *(
+                    file.create_dataset(name, data=getattr(layout, attribute), dtype=h5py.string_dtype())
+                    for name, attribute in TEXTS.items()
+                ),
+                *(file.create_dataset(name, data=data, fletcher32=True) for name, data in numbers.items()),
+            ]
             for axis, name in enumerate(("sample", "layer", "feature")):
                 file[name].make_scale(name)
                 embeddings.dims[axis].attach_scale(file[name])
@@ -130,11 +138,9 @@ class Hdf5Store(EmbeddingStore):
         """Write one whole chunk; it is durable when this returns."""
         start = index * self.embeddings.chunks[0]
         with writing(self.path):
-            try:
-                self.embeddings[start : start + len(block)] = block
-            except OSError:  # HDF5 reads a chunk that is not filled to its end first: this one is damaged
-                raw = _chunk_bytes(self.embeddings, block)
-                self.embeddings.id.write_direct_chunk((start, 0, 0), raw)
+            # Past HDF5's own buffers: they read an unfilled chunk first, which may be damaged, and after an error
+            # keep what they could not write for a later call.
+            self.embeddings.id.write_direct_chunk((start, 0, 0), _chunk_bytes(self.embeddings, block))
             self._flush()
 
     def read_chunk(self, index: int) -> Block:
@@ -161,8 +167,9 @@ class Hdf5Store(EmbeddingStore):
             save_structure(self.path, places, _copy_of(self.path))
             self.file = h5py.File(self.path, "r+")
             self.embeddings = self._array("embeddings")
+            length = self._array("length")  # held until all is flushed, as in `create`
             if lengths is not None:
-                self._array("length")[:] = lengths
+                length[:] = lengths
             _write_attributes(self.file, attributes)
             self._flush()
             _copy_of(self.path).unlink()

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,8 @@ from daam_bench.encoders.media import read_audio
 from daam_bench.encoders.text import text_problem
 from daam_bench.errors import CacheError, ConfigError, DataError
 from daam_bench.plan import make_plan
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_summary_that_was_torn_by_a_kill_is_undone(tmp_path):
@@ -157,3 +160,57 @@ def test_what_fails_while_a_library_lets_go_of_a_file_is_no_traceback():
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "daam_v1" in done.stdout
     assert "late" not in done.stderr
+
+
+EVERY_WRITE = """
+    import errno
+    import json
+    import sys
+    from dataclasses import replace
+    from pathlib import Path
+
+    import numpy as np
+
+    from benchmarks.torture.children import run_child
+    from benchmarks.torture.shim import How, arm, calls, restart_under_shim
+
+    restart_under_shim()
+
+    from contracts.test_store_contract import SAMPLES, make_layout, values
+    from daam_bench.cache.hdf5_store import Hdf5Store
+
+    folder = Path(sys.argv[1])
+
+    def write(nth, how=How.FAIL_ONCE):
+        file = folder / f"{nth}.h5"
+        arm(folder, nth, how, errno.EIO)
+        with Hdf5Store.create(file, replace(make_layout(), rows_per_chunk=SAMPLES)) as store:
+            store.write_chunk(0, values())
+            store.write_summary(np.arange(SAMPLES), {"complete": 1})
+        return file.read_bytes()
+
+    whole = write(0, How.COUNT)
+    number = calls()
+    ended = {nth: run_child(lambda nth=nth: write(nth)) for nth in range(1, number + 1)}
+    unnoticed = [nth for nth, end in ended.items() if not end.code]
+    differ = [nth for nth in unnoticed if (folder / f"{nth}.h5").read_bytes() != whole]
+    print(json.dumps({"number": number, "differ": differ}))
+"""
+
+
+def test_one_failed_write_of_hdf5_is_noticed_or_changes_nothing(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(EVERY_WRITE))
+    paths = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["number"] > 30
+    assert found["differ"] == []
