@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from jaxtyping import install_import_hook
+from shared import made_once
 
 os.environ |= {
     "HF_HUB_OFFLINE": "1",
@@ -100,6 +101,14 @@ def real_asset() -> Callable[[str], Path]:
         return RESOURCES / name
 
     return folder_of
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory, real_resources: Path) -> Path:
+    """Return the folder of a small run of the workflow, from data to report; it is not to be changed."""
+    from workflow.whole import make_whole
+
+    return made_once(tmp_path_factory, "whole-run", lambda folder: make_whole(folder, real_resources))
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from rich.progress import Progress
+from shared import made_once
 
 from daam_bench.analysis.layer_choice import choose_layers
 from daam_bench.analysis.tables import write_study_tables, write_tables
@@ -43,7 +44,11 @@ def make_folder(folder, resources, **changes):
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory, real_resources):
-    folder = make_folder(tmp_path_factory.mktemp("work"), real_resources)
+    return made_once(tmp_path_factory, "work", lambda folder: make_all(folder, real_resources))
+
+
+def make_all(folder, resources):
+    make_folder(folder, resources)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         config = load_merged(Path("config.yaml"), [Path("tiny.yaml")])
@@ -55,7 +60,6 @@ def made(tmp_path_factory, real_resources):
         studies = train_on_layers(training_spec(config, plan, *CELL), results)
         write_tables(runs, results / "tables")
         write_study_tables(runs, studies, results / "tables")
-    return folder
 
 
 def train_on_layers(spec, results):

@@ -1,6 +1,7 @@
 """A user's own images, recordings and table become rows by YAML alone, in HDF5, one bad file among them."""
 
-import json
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,12 @@ import pytest
 import soundfile
 import yaml
 from PIL import Image
-from workflow.test_workflow import ROOT, run
+from workflow.whole import ROOT, command
 
+from daam_bench.analysis.report import write_report
+from daam_bench.analysis.tables import write_tables
 from daam_bench.cache.reader import open_cache
+from daam_bench.records import read_record
 
 CLASSES = ("low", "high")
 
@@ -24,10 +28,12 @@ def folder(tmp_path, real_resources, real_asset):
     (tmp_path / "resources").symlink_to(real_resources)
     rng = np.random.default_rng(2)
     for number in range(16):
-        label, speaker = CLASSES[number % 2], f"s{number // 4}"
+        label = CLASSES[number % 2]
         picture = tmp_path / "images" / label / f"it's {number}.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 100 + 155 * (number % 2), (9, 7, 3), dtype=np.uint8)).save(picture)
+    for number in range(8):
+        label, speaker = CLASSES[number % 2], f"s{number // 2}"
         sound = tmp_path / "sounds" / label / f"{speaker}_{number}.wav"
         sound.parent.mkdir(parents=True, exist_ok=True)
         tone = np.sin(np.arange(3000 + 100 * number) * (0.05 + 0.2 * (number % 2)))
@@ -75,18 +81,24 @@ def folder(tmp_path, real_resources, real_asset):
 
 
 def test_each_is_a_row_and_the_bad_file_is_reported(folder):
-    done = run(folder, "report")
+    pairs = ("images/dinov2", "reviews/minilm-l6", "sounds/whisper")
+    runs = [Path("results/runs", pair, "daam_v2") for pair in pairs]
+    targets = [str(run / "finished.json") for run in runs]
+    program = [*command(targets[0]), *targets[1:]]
+    done = subprocess.run(program, cwd=folder, capture_output=True, text=True, check=False, timeout=400)
     assert done.returncode == 0, done.stderr
-    summary = pd.read_csv(folder / "results/tables/accuracy_summary.csv")
-    trained = summary[summary["kind"] == "attention"]
-    assert list(trained["dataset"]) == ["images", "reviews", "sounds"]
-    assert list(trained["folds"]) == [2, 2, 4]
-    images = open_cache(folder / "results/embeddings/images/dinov2")
+    folders = [folder / run for run in runs]
+    write_tables(folders, folder / "tables")
+    summary = pd.read_csv(folder / "tables/accuracy_summary.csv")
+    assert list(summary["dataset"]) == ["images", "reviews", "sounds"]
+    assert list(summary["folds"]) == [2, 2, 4]
+    caches = [folder / "results/embeddings" / pair for pair in pairs]
+    images = open_cache(caches[0])
     assert images.path.suffix == ".h5"
     assert list(images.quarantined) == ["low/broken.png"]
-    page = (folder / "results/report.html").read_text()
-    assert "low/broken.png" in page
-    assert "image cannot be read" in page
-    records = folder / "results/runs/images/dinov2/daam_v2"
-    sizes = [json.loads((records / f"fold{f}_seed0.json").read_text())["validation_samples"] for f in (0, 1)]
+    page = folder / "report.html"
+    write_report(folders, folder / "figures", [cache / "manifest.json" for cache in caches], page, "Own", [])
+    assert "low/broken.png" in page.read_text()
+    assert "image cannot be read" in page.read_text()
+    sizes = [read_record(folders[0] / f"fold{fold}_seed0.json").validation_samples for fold in (0, 1)]
     assert sum(sizes) == 16

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
-from workflow.test_workflow import ROOT, command
+from workflow.whole import ROOT, command
 
 
 @pytest.fixture

@@ -4,10 +4,8 @@ import html
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,63 +13,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from workflow.whole import BIN, OWN, TINY, add_own_module, command, run
 
 from daam_bench.analysis.captions import caption_files
 from daam_bench.analysis.names import figure_names, table_names
-from daam_bench.scaffold.variant import write_variant
-
-ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
-TINY = {
-    "datasets": {"vader": {"samples_per_group": 40}},
-    "experiments": [{"dataset": "vader", "encoder": "minilm-l6", "variants": ["daam_v2"], "seeds": [0, 1]}],
-    "training": {"epochs": 2, "decoder_channels": 8},
-    "cache": {"chunk_mebibytes": 0.1},
-}
-
-
-@pytest.fixture
-def folder(tmp_path, real_resources):
-    """Return a working folder with the workflow's configuration and the fetched files."""
-    return prepare(tmp_path, real_resources)
-
-
-def prepare(folder: Path, resources: Path) -> Path:
-    for name in ("config.yaml", "profiles"):
-        (folder / name).symlink_to(ROOT / name)
-    (folder / "resources").symlink_to(resources)
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory, real_resources):
-    """Return a folder in which everything was made without a disturbance, an own module's results, too."""
-    folder = prepare(tmp_path_factory.mktemp("whole"), real_resources)
-    add_own_module(folder)
-    made = run(folder, "all")
-    assert made.returncode == 0, made.stderr
-    return folder
-
-
-def add_own_module(folder: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        _, _, overlay = write_variant("my_gate", Path())
-    experiment = TINY["experiments"][0] | {"variants": ["daam_v2", "my_gate"]}
-    changes = yaml.safe_load((folder / overlay).read_text()) | {"experiments": [experiment]}
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY | changes))
-
-
-def command(target: str, *options: str) -> list[str]:
-    program = [str(BIN / "snakemake"), "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
-    return [*program, *options, "--configfile", "tiny.yaml", "--", target]
-
-
-def run(folder: Path, target: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(target, *options), cwd=folder, capture_output=True, text=True, check=False, timeout=400
-    )
 
 
 def tables(folder: Path) -> dict[str, bytes]:
@@ -90,7 +35,7 @@ def write_overlay(folder: Path, **changes: object) -> None:
     (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY | changes))
 
 
-def test_killed_in_both_stages_the_same_command_ends_with_the_same_tables(folder, whole):
+def test_killed_in_both_stages_the_same_command_ends_with_the_same_tables(folder, whole_run):
     add_own_module(folder)
     ledgers = folder / "results/embeddings/vader/minilm-l6"
     records = folder / "results/runs/vader/minilm-l6"
@@ -109,8 +54,8 @@ def test_killed_in_both_stages_the_same_command_ends_with_the_same_tables(folder
     # The second kill left jobs behind: this run's jobs wait for them, then take up what is there.
     after_kills = run(folder, "tables")
     assert after_kills.returncode == 0, after_kills.stderr
-    assert tables(folder) == tables(whole)
-    stores = [next((f / "results/embeddings/vader/minilm-l6").glob("*.zarr")) for f in (folder, whole)]
+    assert tables(folder) == tables(whole_run)
+    stores = [next((f / "results/embeddings/vader/minilm-l6").glob("*.zarr")) for f in (folder, whole_run)]
     contents = [{p.relative_to(s): p.read_bytes() for p in s.rglob("*") if p.is_file()} for s in stores]
     assert contents[0] == contents[1]
     again = run(folder, "tables")
@@ -119,7 +64,7 @@ def test_killed_in_both_stages_the_same_command_ends_with_the_same_tables(folder
     cosmetic = "# a comment\n" + yaml.safe_dump(dict(reversed(tiny.items())), sort_keys=False)
     (folder / "tiny.yaml").write_text(cosmetic)
     assert "Nothing to be done" in (text := run(folder, "tables", "-n")).stdout + text.stderr
-    tiny["training"] = {"epochs": 3, "decoder_channels": 8}
+    tiny["training"] = {"epochs": 2, "decoder_channels": 8}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny))
     planned = run(folder, "tables", "-n")
     assert "train_variant" in planned.stdout
@@ -170,19 +115,18 @@ def test_unlock_refuses_while_a_run_is_alive(folder):
         process.wait()
 
 
-def test_an_own_module_is_a_row_with_a_heatmap_and_an_edit_trains_it_anew(whole, tmp_path, monkeypatch):
-    folder = tmp_path / "copy"
-    shutil.copytree(whole, folder, symlinks=True)
+def test_an_own_module_is_a_row_with_a_heatmap_and_an_edit_trains_it_anew(copied, monkeypatch):
+    folder = copied
     monkeypatch.chdir(folder)
     summary = pd.read_csv(folder / "results/tables/accuracy_summary.csv")
-    assert "my_gate" in set(summary["variant"])
-    assert (folder / "results/figures/importance_vader_minilm-l6_my_gate.png").exists()
-    number = ["explain", "accuracy_summary:my_gate:mean_percent", "--repeat", "again"]
+    assert OWN in set(summary["variant"])
+    assert (folder / f"results/figures/importance_vader_minilm-l6_{OWN}.png").exists()
+    number = ["explain", f"accuracy_summary:{OWN}:mean_percent", "--repeat", "again"]
     again = subprocess.run([str(BIN / "daam-bench"), *number], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert "the same" in again.stdout
     assert "Nothing to be done" in run(folder, "report", "-n").stdout
-    module = folder / "my_gate.py"
+    module = folder / f"{OWN}.py"
     module.write_text(module.read_text().replace("torch.zeros(layers", "torch.ones(layers"))
     dry = run(folder, "report", "-n").stdout
     assert "train_variant" in dry
@@ -198,14 +142,14 @@ def captions_in(page):
     return {name: " ".join(text.split()) for name, text in texts.items()}
 
 
-def test_in_snakemakes_own_report_every_table_and_figure_has_its_caption(whole):
-    done = run(whole, "all", "--report", "report.html")
+def test_in_snakemakes_own_report_every_table_and_figure_has_its_caption(copied):
+    done = run(copied, "all", "--report", "report.html")
     assert done.returncode == 0, done.stderr
-    found = captions_in((whole / "report.html").read_text())
-    for name in (*table_names(), *figure_names("vader", "minilm-l6", ["daam_v2", "my_gate"])):
+    found = captions_in((copied / "report.html").read_text())
+    for name in (*table_names(), *figure_names("vader", "minilm-l6", ["daam_v1", OWN])):
         assert found[name].count("Runs: vader x minilm-l6 4 folds x 2 seeds") == 1, name
     captions = {name: re.sub(r"\\(.)", r"\1", text) for name, text in caption_files().items()}
     for table in ("comparisons", "accuracy_summary", "entropy", "selection_worth"):
         assert found[f"{table}.md"].startswith(captions[f"{table}.rst"].partition("\n")[0])
     assert "population standard deviation" in found["accuracy_summary.csv"]
-    assert found["importance_spread_vader_minilm-l6_daam_v2.pdf"].startswith("How much the Importance Factor")
+    assert found["importance_spread_vader_minilm-l6_daam_v1.pdf"].startswith("How much the Importance Factor")
