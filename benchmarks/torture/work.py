@@ -1,5 +1,6 @@
 """The jobs that are killed, and whose writing calls fail: each with what lies in its folder before it."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -59,11 +60,16 @@ def trainings(world: World) -> dict[str, Work]:
 
 
 def others(world: World) -> dict[str, Work]:
-    """Return the listing of samples, a conversion, and the tables."""
+    """Return the listing of samples, the commands on a cache, and what is made of records."""
     cache, run = world.finished_cache("zarr"), world.folder / "trained"
     ended = run_child(lambda: world.train(cache, run, VARIANTS[0]))
     if ended.code:
         raise RuntimeError(ended.text)
+    records = run / "finished.json"
+    of_studies = json.dumps({"records": [str(records)], "studies": []})
+    of_report = json.dumps(
+        {"title": "Tortured", "notes": [], "records": [str(records)], "manifests": [f"{cache}/manifest.json"]}
+    )
 
     def list_samples(folder: Path) -> None:
         spec = world.dataset.model_dump_json()
@@ -73,10 +79,33 @@ def others(world: World) -> dict[str, Work]:
         if not (folder / "copy" / "manifest.json").exists():  # a second copy would be refused
             command_line("cache", "convert", cache, folder / "copy", "--to", "hdf5")
 
-    def write_tables(folder: Path) -> None:
-        command_line("step", "write-tables", run / "finished.json", "--output", folder / "tables")
+    commands = {
+        "export": lambda folder: ("cache", "export", cache, folder / "layers.parquet"),
+        "plot": lambda folder: ("cache", "plot", cache, "--output", folder / "cache.png"),
+        "prune": lambda folder: ("cache", "prune", folder / "cache", "--yes"),
+        "tables": lambda folder: ("step", "write-tables", records, "--output", folder / "tables"),
+        "study tables": lambda folder: (
+            "step",
+            "write-study-tables",
+            folder / "tables",
+            "--spec",
+            of_studies,
+        ),
+        "figures": lambda folder: ("step", "write-figures", records, "--output", folder / "figures"),
+        "report": lambda folder: ("step", "write-report", folder / "report.html", "--spec", of_report),
+    }
+    found = {"listing": Work(list_samples), "conversion": Work(convert)}
+    for name, words in commands.items():
+        prepare = (lambda folder: _beside_another(world, folder)) if name == "prune" else _nothing
+        found[name] = Work(lambda folder, words=words: command_line(*words(folder)), prepare)
+    return found
 
-    return {"listing": Work(list_samples), "conversion": Work(convert), "tables": Work(write_tables)}
+
+def _beside_another(world: World, folder: Path) -> None:
+    """Copy a cache, and put a store beside its own that its manifest does not name."""
+    shutil.copytree(world.finished_cache("zarr"), folder / "cache")
+    for file in world.finished_cache("hdf5").glob("*.h5*"):
+        shutil.copy(file, folder / "cache")
 
 
 def _repair(folder: Path) -> None:

@@ -39,7 +39,11 @@ def main() -> None:
         from daam_bench.steps import step_app
 
         app.add_typer(step_app, name="step")
-        typer.main.get_command(app)()  # `app()` would set an excepthook of its own
+        # `app()` would set an excepthook of its own; alone, typer would draw a mistake as a box.
+        code = typer.main.get_command(app)(prog_name="daam-bench", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except typer.TyperException as mistake:
+        _say_usage(mistake)
     except DaamBenchError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:  # a full disk, a folder that may not be written to
@@ -50,6 +54,15 @@ def main() -> None:
     except Exception:
         sys.excepthook = usual  # a fault of ours
         raise
+
+
+def _say_usage(mistake: typer.TyperException) -> None:
+    said, context = mistake.format_message(), getattr(mistake, "ctx", None)
+    if not said:  # a group without a command: its help was shown
+        sys.exit(mistake.exit_code)
+    said = " ".join(said.split())
+    said += "" if said.endswith((".", "?")) else "."
+    _fail(f"{said} See {context.command_path} --help." if context else said, mistake.exit_code)
 
 
 def _fail(message: str, code: int) -> None:

@@ -187,7 +187,7 @@ def _print_differences(differences: list[Any]) -> None:
     for why, items in reasons.items():
         rows = [
             {
-                "cell": f"{item.dataset} {item.encoder} {item.variant}",
+                "cell": " ".join(filter(None, (item.dataset, item.encoder, item.study, item.variant))),
                 "fold": item.fold,
                 "seed": item.seed,
                 "A %": None if item.score_a is None else 100 * item.score_a,

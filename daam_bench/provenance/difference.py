@@ -10,7 +10,7 @@ from daam_bench.errors import DaamBenchError, RecordError
 from daam_bench.provenance.trace import facts_of, flatten
 from daam_bench.records import FINISHED, RunRecord, read_records
 
-Place = tuple[str, str, str, int, int]
+Place = tuple[str, str, str, str, int, int]
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,13 @@ class Difference:
     """One replica that is not the same on both sides; scores are shares, None where it is on one side only.
 
     Attributes:
+        study: folder below `studies` of a derived run; empty for an ordinary one.
         why: one line for each setting, version or input that differs.
     """
 
     dataset: str
     encoder: str
+    study: str
     variant: str
     fold: int
     seed: int
@@ -45,7 +47,7 @@ class Comparison:
 
 
 def compare_results(first: Path, second: Path) -> Comparison:
-    """Return the replicas whose scores or origins differ between two folders of results.
+    """Return the replicas, those of studies too, whose scores or origins differ between two folders.
 
     Raises:
         RecordError: if a folder has no finished records, or a damaged one.
@@ -74,9 +76,11 @@ def compare_results(first: Path, second: Path) -> Comparison:
 
 
 def _records_of(results: Path) -> dict[Place, RunRecord]:
+    ordinary = [("", file) for file in (results / "runs").glob(f"*/*/*/{FINISHED}")]
+    derived = [(file.parts[-3], file) for file in (results / "studies").glob(f"*/*/*/*/{FINISHED}")]
     found = {
-        (r.dataset, r.encoder, r.variant, r.fold, r.seed): r
-        for finished in sorted((results / "runs").glob(f"*/*/*/{FINISHED}"))
+        (r.dataset, r.encoder, study, r.variant, r.fold, r.seed): r
+        for study, finished in sorted(ordinary + derived)
         for r in read_records(finished.parent)
     }
     if not found:

@@ -1,6 +1,7 @@
 """The program as scripts and shells meet it."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,9 +66,24 @@ def test_colour_can_be_switched_off(monkeypatch):
     assert seen == [cli.typer.colors.RED, None]
 
 
-def test_usage_errors_end_with_2():
-    assert start("explain").returncode == 2
-    assert start("no-such-command").returncode == 2
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("explain", r"Missing argument 'cell'\. See daam-bench explain --help\."),
+        ("pln", r"No such command 'pln'\. Did you mean .*plan.*\? See daam-bench --help\."),
+        ("cache info x --rows none", r"Invalid value for '--rows': .*\. See daam-bench cache info --help\."),
+    ],
+)
+def test_wrong_usage_is_one_line_with_the_remedy_and_ends_with_2(call, words, said):
+    code, out, err = call(*words.split())
+    assert (code, out) == (2, "")
+    assert re.fullmatch(f"error: {said}\n", err)
+
+
+@pytest.mark.parametrize("words", [[], ["cache"]])
+def test_a_group_without_a_command_shows_its_help(call, words):
+    code, out, err = call(*words)
+    assert (code, err) == (2, "") and "Commands" in out
 
 
 def test_every_command_has_help(call):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from cli.conftest import CELL, QUIET, TINY
+from cli.conftest import CELL, PICKS, QUIET, TINY
 
 from daam_bench.config.merge import load_merged
 from daam_bench.direct import run_cell
@@ -247,7 +247,20 @@ def test_another_cache_is_refused(work, call):
 def test_equal_results_do_not_differ(work, data_of):
     code, data = data_of("diff", "results", "results")
     assert code == 0
-    assert data == {"replicas_in_both": 8 + 8 + 4 + 4, "differences": []}
+    assert data == {"replicas_in_both": 8 + 8 + 4 + 4 + len(PICKS) * 8, "differences": []}
+
+
+def test_a_derived_run_that_differs_is_named(work, call, data_of):
+    shutil.copytree("results", "other")
+    study = f"layers-{PICKS[0]}"
+    change(Path("other/studies", *CELL[:2], study, CELL[2], "fold1_seed0.json"), score=0.987)
+    code, data = data_of("diff", "results", "other")
+    assert code == 1
+    (found,) = data["differences"]
+    place = (found["dataset"], found["encoder"], found["study"], found["variant"], found["fold"])
+    assert (*place, found["score_b"]) == (*CELL[:2], study, CELL[2], 1, 0.987)
+    _, out, _ = call("diff", "results", "other")
+    assert f"vader minilm-l6 {study} daam_v2" in out
 
 
 def test_what_differs_is_said_with_its_reason(work, call, data_of):
@@ -259,7 +272,7 @@ def test_what_differs_is_said_with_its_reason(work, call, data_of):
     shutil.rmtree("other/runs/vader/minilm-l6/mha")
     code, data = data_of("diff", "results", "other")
     assert code == 1
-    assert data["replicas_in_both"] == 16
+    assert data["replicas_in_both"] == 16 + len(PICKS) * 8
     changed = [d for d in data["differences"] if d["variant"] == "daam_v2"]
     assert len(changed) == 8
     assert all("protocol.weight_decay: 0.01 -> 0.25" in d["why"] for d in changed)
