@@ -65,6 +65,10 @@ def test_core_package_is_declared(package: str) -> None:
     assert package in names(PROJECT["dependencies"]), f"pyproject.toml: put {package} back under dependencies"
 
 
+def is_own(module: Path) -> bool:
+    return module.is_dir() or module.with_suffix(".py").is_file()
+
+
 @pytest.mark.parametrize("folder", ["daam_bench", "workflow", "tests"])
 def test_every_import_is_declared(folder: str) -> None:
     declared = names(PROJECT["dependencies"])
@@ -74,7 +78,7 @@ def test_every_import_is_declared(folder: str) -> None:
         f"{distribution} ({path.relative_to(ROOT)})"
         for path in (ROOT / folder).rglob("*.py")
         for distribution in third_party_imports(path.read_text(encoding="utf-8"))
-        if distribution not in declared and not (ROOT / folder / distribution).is_dir()
+        if distribution not in declared and not is_own(ROOT / folder / distribution)
     }
     assert not missing, f"pyproject.toml: declare what is imported: {', '.join(sorted(missing))}"
 
