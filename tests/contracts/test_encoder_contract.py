@@ -64,7 +64,7 @@ def plain(encoder, modality, prepared):
     else:
         inputs = dict(encoder.extractor(prepared, sampling_rate=16000, return_tensors="pt"))
         inputs.pop("attention_mask", None)
-        frames = encoder._frames(len(prepared))  # Whisper's own padding to 30 s is not speech
+        frames = encoder._frames(len(prepared))  # Whisper's own padding to its window is not speech
     with torch.inference_mode():
         states = encoder.model(**inputs, output_hidden_states=True).hidden_states
     return torch.stack([state[0, :frames].mean(dim=0) for state in states[1:]])
@@ -118,16 +118,17 @@ def test_settings_are_text_and_equal_when_loaded_again(encoder, modality, name, 
     assert {"processor", "pooling", "dtype"} <= set(encoder.settings())
 
 
-# The longest that a model takes, one more, and what fills Whisper's window of 30 s.
+# The longest that a model takes, one more, and what fills Whisper's window, here of 6 s.
 LONGEST = {
     "text": {"text": [" ".join(f"w{(7 * k) % 51}" for k in range(length)) for length in (511, 512, 513, 3)]},
     "speech": {"content": [wav(s) for s in (29.99, 30.0, 15.0, 0.4)]},
+    "whisper": {"content": [wav(s) for s in (5.99, 6.0, 3.0, 0.4)]},
     "vision": {"content": [png(*size) for size in ((1500, 1100), (3, 1))]},
 }
 LENGTHS = {
     "bert": [511, 512, 512, 3],
     "llama": [511, 512, 513, 3],  # up to 2048
-    "whisper": [1500, 1500, 750, 20],
+    "whisper": [300, 300, 150, 20],
     "wavlm": [1499, 1499, 749, 19],
     "wav2vec2_group_norm": [1499, 1499, 749, 19],
     "beit": [17, 17],
@@ -136,7 +137,7 @@ LENGTHS = {
 
 
 def test_the_longest_inputs_are_cut_or_taken_whole_and_equal_plain_forwards(encoder, modality, name):
-    prepared = encoder.prepare(pd.DataFrame(LONGEST[modality]), Path())
+    prepared = encoder.prepare(pd.DataFrame(LONGEST.get(name, LONGEST[modality])), Path())
     assert not prepared.problems
     assert prepared.lengths == LENGTHS[name]
     for sample, pooled in zip(prepared.inputs, encoder.encode(prepared.inputs), strict=True):

@@ -45,7 +45,7 @@ def _tokenizer(folder: Path) -> None:
 
 
 def _whisper(folder: Path) -> WhisperModel:
-    WhisperFeatureExtractor(feature_size=80).save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=80, chunk_length=6).save_pretrained(folder)  # 30 s take long
     shape = {
         "encoder_layers": 3,
         "decoder_layers": 2,
@@ -53,6 +53,7 @@ def _whisper(folder: Path) -> WhisperModel:
         "decoder_attention_heads": 4,
     }
     wide = {"encoder_ffn_dim": 37, "decoder_ffn_dim": 37, "d_model": 24, "vocab_size": 53}
+    wide["max_source_positions"] = 300
     tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
     return WhisperModel(WhisperConfig(**shape, **wide, **tokens))
 
