@@ -25,7 +25,7 @@ SIZES = {
     "real_changes": 1000,
     "cosmetic_changes": 1000,
     "bad_inputs": 100_000,
-    "write_faults": 1600,
+    "write_faults": 2100,
     "writer_races": 100,
 }
 # Of changes there are as many as there are: at full size so many at least.
