@@ -42,6 +42,10 @@ class ExtractionSpec(BaseModel):
     cache: CacheConfig
     short_clips: ShortClips = "masked"
 
+    def as_said(self) -> dict[str, Any]:
+        """Return what a manifest says; where the store lies, and how large chunks are, it shows itself."""
+        return self.model_dump(mode="json", exclude={"cache": {"url", "chunk_mebibytes"}})
+
 
 def extract_part(
     spec: ExtractionSpec, samples: pd.DataFrame, output: Path, part: tuple[int, int], progress: Progress
@@ -217,7 +221,7 @@ def finish_cache(spec: ExtractionSpec, samples: Path, outputs: Sequence[Path], m
             path.unlink(missing_ok=True)
         raise
     facts |= {
-        "spec": spec.model_dump(mode="json"),
+        "spec": spec.as_said(),
         "samples": str(samples),
         "measurements": _measured(parts, manifest.parent / _PARTS),
     }

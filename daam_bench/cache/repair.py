@@ -1,7 +1,10 @@
 """Re-extract what is bad in a cache, and only that."""
 
+import json
 import logging
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +19,12 @@ from daam_bench.cache.ledger import Ledger, LedgerEntry, ledger_path
 from daam_bench.cache.manifest import MANIFEST, find_manifest, read_manifest, store_of, write_manifest
 from daam_bench.cache.places import asides, is_remote, move, remove
 from daam_bench.cache.reader import EmbeddingCache, open_cache
-from daam_bench.cache.store import Block, reading, rows_of_chunks, store_class
+from daam_bench.cache.store import Block, format_of, reading, rows_of_chunks, store_class
 from daam_bench.cache.writer import CacheWriter
 from daam_bench.encoders.base import load_encoder
 from daam_bench.errors import CacheError
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _REMEDY = "Delete the manifest and run `snakemake cache`: nothing that is whole is computed again."
 
 
@@ -46,7 +50,9 @@ def repair_cache(path: Path, progress: Progress) -> int:
     with reading("its manifest says not how it was made", manifest, _REMEDY):
         spec = ExtractionSpec.model_validate(facts["spec"])
         samples = _samples(Path(facts["samples"]), manifest)
-        expected = list(map(str, facts["chunk_sha256"]))
+        store, expected = store_of(manifest, facts), facts["chunk_sha256"]
+        if not _could_be_written(spec, facts, store):
+            raise ValueError("it was changed")
     encoder = load_encoder(spec.encoder_name, spec.encoder, spec.short_clips)
     layout, identity = describe(spec, encoder, samples)
     committed = CacheIdentity.of_attributes(facts, manifest)
@@ -57,8 +63,15 @@ def repair_cache(path: Path, progress: Progress) -> int:
             found="; ".join(identity.differences(committed)),
             remedy="Run `snakemake cache`: it makes a new one and reuses what it can.",
         )
-    store = store_of(manifest, facts)
     layout = replace(layout, rows_per_chunk=rows_of_chunks(layout.samples, len(expected)))
+    if layout.chunks != len(expected):
+        raise CacheError(
+            "its manifest has another number of chunks",
+            where=manifest,
+            expected=layout.chunks,
+            found=len(expected),
+            remedy=_REMEDY,
+        )
     writer = CacheWriter(store.parent, spec.cache.format, layout, identity)
     with writer.locked():
         _forget_what_is_bad(writer, store, expected)
@@ -75,6 +88,14 @@ def repair_cache(path: Path, progress: Progress) -> int:
             remove(ledger_path(damaged))
             remove(damaged)
     return computed
+
+
+def _could_be_written(spec: ExtractionSpec, facts: Mapping[str, Any], store: Path) -> bool:
+    """Return whether a manifest, whose own checksum is right, is one that an extraction writes."""
+    said, checksums = facts["spec"], facts["chunk_sha256"]
+    whole = json.dumps(spec.as_said(), sort_keys=True) == json.dumps(said, sort_keys=True)
+    proper = isinstance(checksums, list) and all(_SHA256.fullmatch(str(value)) for value in checksums)
+    return whole and proper and spec.cache.format == format_of(store)
 
 
 def _samples(table: Path, manifest: Path) -> pd.DataFrame:

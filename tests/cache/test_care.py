@@ -321,6 +321,30 @@ def test_a_store_that_a_killed_repair_set_aside_is_named_with_the_remedy(cache, 
         open_cache(cache)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda facts: facts["spec"].update(cache={}),
+        lambda facts: facts["spec"]["cache"].update(
+            format={"zarr": "hdf5", "hdf5": "zarr"}[facts["spec"]["cache"]["format"]]
+        ),
+        lambda facts: facts.update(chunk_sha256={}),
+        lambda facts: facts.update(chunk_sha256=["x"]),
+        lambda facts: facts["chunk_sha256"].extend(["0" * 64] * 400),
+    ],
+    ids=["no settings", "other format", "no checksums", "no hash", "more chunks than samples"],
+)
+def test_a_falsified_manifest_is_refused_with_the_remedy_and_nothing_is_touched(cache, original, change):
+    manifest = cache / "manifest.json"
+    facts = read_manifest(manifest)
+    change(facts)
+    write_manifest(manifest, facts)
+    before = files_of(cache)
+    with pytest.raises(CacheError, match="Delete the manifest and run"):
+        repair_cache(cache, QUIET)
+    assert files_of(cache) == before
+
+
 def test_a_machine_that_cannot_read_makes_repair_move_nothing(cache, original, monkeypatch):
     def fail(*_):
         raise OSError(errno.EIO, "Input/output error")
