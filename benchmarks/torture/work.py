@@ -79,26 +79,21 @@ def others(world: World) -> dict[str, Work]:
         if not (folder / "copy" / "manifest.json").exists():  # a second copy would be refused
             command_line("cache", "convert", cache, folder / "copy", "--to", "hdf5")
 
-    commands = {
-        "export": lambda folder: ("cache", "export", cache, folder / "layers.parquet"),
-        "plot": lambda folder: ("cache", "plot", cache, "--output", folder / "cache.png"),
-        "prune": lambda folder: ("cache", "prune", folder / "cache", "--yes"),
-        "tables": lambda folder: ("step", "write-tables", records, "--output", folder / "tables"),
-        "study tables": lambda folder: (
-            "step",
-            "write-study-tables",
-            folder / "tables",
-            "--spec",
-            of_studies,
-        ),
-        "figures": lambda folder: ("step", "write-figures", records, "--output", folder / "figures"),
-        "report": lambda folder: ("step", "write-report", folder / "report.html", "--spec", of_report),
+    def calls(*words: object) -> Callable[[Path], None]:
+        """Return what calls a command; `{}` in a word stands for the folder."""
+        return lambda folder: command_line(*(str(word).replace("{}", str(folder)) for word in words))
+
+    return {
+        "listing": Work(list_samples),
+        "conversion": Work(convert),
+        "export": Work(calls("cache", "export", cache, "{}/layers.parquet")),
+        "plot": Work(calls("cache", "plot", cache, "--output", "{}/cache.png")),
+        "prune": Work(calls("cache", "prune", "{}/cache", "--yes"), lambda f: _beside_another(world, f)),
+        "tables": Work(calls("step", "write-tables", records, "--output", "{}/tables")),
+        "study tables": Work(calls("step", "write-study-tables", "{}/tables", "--spec", of_studies)),
+        "figures": Work(calls("step", "write-figures", records, "--output", "{}/figures")),
+        "report": Work(calls("step", "write-report", "{}/report.html", "--spec", of_report)),
     }
-    found = {"listing": Work(list_samples), "conversion": Work(convert)}
-    for name, words in commands.items():
-        prepare = (lambda folder: _beside_another(world, folder)) if name == "prune" else _nothing
-        found[name] = Work(lambda folder, words=words: command_line(*words(folder)), prepare)
-    return found
 
 
 def _beside_another(world: World, folder: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from daam_bench.cache.ledger import Ledger, ledger_path
 from daam_bench.cache.manifest import MANIFEST, find_manifest, read_manifest, write_manifest
+from daam_bench.cache.places import is_remote
 from daam_bench.cache.reader import open_cache
 from daam_bench.cache.store import reading
 from daam_bench.cache.writer import CacheWriter
@@ -29,7 +30,8 @@ def convert_cache(source: Path, target: Path, kind: str) -> Path:
     entries = Ledger(ledger_path(cache.path)).read()
     with reading("its manifest says not how it was made", source):
         attributes = {k: v for k, v in cache.layout.attributes.items() if k in facts["attributes"]}
-        spec = facts["spec"] | {"cache": facts["spec"]["cache"] | {"format": kind}}
+        there = {"format": kind, "url": str(target) if is_remote(target) else None}
+        spec = facts["spec"] | {"cache": facts["spec"]["cache"] | there}
         kept = {key: facts[key] for key in ("samples", "measurements")}
     layout = cache.layout.with_attributes(attributes)
     with CacheWriter(target, kind, layout, cache.identity) as writer:

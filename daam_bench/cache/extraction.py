@@ -16,7 +16,7 @@ from rich.progress import Progress
 from daam_bench.cache.batches import Encoded, batching_difference, encode_runs
 from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples, hash_files
 from daam_bench.cache.manifest import MANIFEST, store_name, write_manifest
-from daam_bench.cache.places import is_remote, place
+from daam_bench.cache.places import place
 from daam_bench.cache.rates import Rates, journal_of, read_journals, sum_measurements
 from daam_bench.cache.reuse import ReusableRows, fill_from
 from daam_bench.cache.store import CacheLayout, reading, rows_per_chunk
@@ -43,8 +43,8 @@ class ExtractionSpec(BaseModel):
     short_clips: ShortClips = "masked"
 
     def as_said(self) -> dict[str, Any]:
-        """Return what a manifest says; where the store lies, and how large chunks are, it shows itself."""
-        return self.model_dump(mode="json", exclude={"cache": {"url", "chunk_mebibytes"}})
+        """Return what a manifest says; how large chunks are its store shows."""
+        return self.model_dump(mode="json", exclude={"cache": {"chunk_mebibytes"}})
 
 
 def extract_part(
@@ -94,7 +94,7 @@ def compute_part(job: Job, folder: Path, part: tuple[int, int], progress: Progre
     Arguments and errors are those of `extract_part`.
     """
     spec, encoder, samples = job.spec, job.encoder, job.samples
-    place = _folder_of_store(spec, folder)
+    place = folder_of_store(spec, folder)
     with CacheWriter(place, spec.cache.format, job.layout, job.identity, part) as writer:
         journal = journal_of(folder / _PARTS, writer.path.name, part)
         measured = fill(writer, encoder, samples, spec, progress, journal)
@@ -206,7 +206,7 @@ def finish_cache(spec: ExtractionSpec, samples: Path, outputs: Sequence[Path], m
         CacheError: if a chunk is missing, or parts are of different caches.
         DataError: if a sample could not be used and the configuration says to stop.
     """
-    folder = _folder_of_store(spec, manifest.parent)
+    folder = folder_of_store(spec, manifest.parent)
     try:
         parts = [_read_part(path) for path in outputs]
         stores = {part["store"] for part in parts}
@@ -225,14 +225,14 @@ def finish_cache(spec: ExtractionSpec, samples: Path, outputs: Sequence[Path], m
         "samples": str(samples),
         "measurements": _measured(parts, manifest.parent / _PARTS),
     }
-    if is_remote(folder):
+    if spec.cache.url:
         # Beside the store too, so that it can be read and verified by its URL alone.
         write_manifest(folder / MANIFEST, facts)
         facts |= {"location": str(folder)}
     write_manifest(manifest, facts)
 
 
-def _folder_of_store(spec: ExtractionSpec, beside: Path) -> Path:
+def folder_of_store(spec: ExtractionSpec, beside: Path) -> Path:
     """Return where the store goes: beside the manifest, or to the configured URL."""
     url = spec.cache.url
     return place(f"{url.rstrip('/')}/{spec.dataset}/{spec.encoder_name}") if url else beside

@@ -138,8 +138,7 @@ class Hdf5Store(EmbeddingStore):
         """Write one whole chunk; it is durable when this returns."""
         start = index * self.embeddings.chunks[0]
         with writing(self.path):
-            # Past the buffers of HDF5: they read an unfilled chunk first, which may be damaged, and after an
-            # error keep what they could not write for a later call.
+            # Past the buffers of HDF5: they read an unfilled chunk first, which may be damaged.
             self.embeddings.id.write_direct_chunk((start, 0, 0), _chunk_bytes(self.embeddings, block))
             self._flush()
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from rich.progress import Progress
 
-from daam_bench.cache.extraction import ExtractionSpec, describe, fill
+from daam_bench.cache.extraction import ExtractionSpec, describe, fill, folder_of_store
 from daam_bench.cache.identity import CacheIdentity
 from daam_bench.cache.ledger import Ledger, LedgerEntry, ledger_path
 from daam_bench.cache.manifest import MANIFEST, find_manifest, read_manifest, store_of, write_manifest
@@ -51,7 +51,7 @@ def repair_cache(path: Path, progress: Progress) -> int:
         spec = ExtractionSpec.model_validate(facts["spec"])
         samples = _samples(Path(facts["samples"]), manifest)
         store, expected = store_of(manifest, facts), facts["chunk_sha256"]
-        if not _could_be_written(spec, facts, store):
+        if not _could_be_written(spec, facts, manifest, store):
             raise ValueError("it was changed")
     encoder = load_encoder(spec.encoder_name, spec.encoder, spec.short_clips)
     layout, identity = describe(spec, encoder, samples)
@@ -90,12 +90,14 @@ def repair_cache(path: Path, progress: Progress) -> int:
     return computed
 
 
-def _could_be_written(spec: ExtractionSpec, facts: Mapping[str, Any], store: Path) -> bool:
+def _could_be_written(spec: ExtractionSpec, facts: Mapping[str, Any], manifest: Path, store: Path) -> bool:
     """Return whether a manifest, whose own checksum is right, is one that an extraction writes."""
     said, checksums = facts["spec"], facts["chunk_sha256"]
     whole = json.dumps(spec.as_said(), sort_keys=True) == json.dumps(said, sort_keys=True)
     proper = isinstance(checksums, list) and all(_SHA256.fullmatch(str(value)) for value in checksums)
-    return whole and proper and spec.cache.format == format_of(store)
+    # A bucket may have been moved.
+    at_home = folder_of_store(spec, manifest.parent) == store.parent or (spec.cache.url and is_remote(store))
+    return bool(whole and proper and at_home and spec.cache.format == format_of(store))
 
 
 def _samples(table: Path, manifest: Path) -> pd.DataFrame:
@@ -165,10 +167,8 @@ def _is_unfinished(store: Path, kind: str) -> bool:
 
 
 def _write_manifests(manifest: Path, store: Path, facts: dict[str, Any]) -> None:
-    if is_remote(store):
+    if manifest.parent != store.parent:
         write_manifest(store.parent / MANIFEST, {k: v for k, v in facts.items() if k != "location"})
-        if manifest == store.parent / MANIFEST:
-            return
     write_manifest(manifest, facts)
 
 

@@ -328,11 +328,12 @@ def test_a_store_that_a_killed_repair_set_aside_is_named_with_the_remedy(cache, 
         lambda facts: facts["spec"]["cache"].update(
             format={"zarr": "hdf5", "hdf5": "zarr"}[facts["spec"]["cache"]["format"]]
         ),
+        lambda facts: facts["spec"]["cache"].update(url="x"),
         lambda facts: facts.update(chunk_sha256={}),
         lambda facts: facts.update(chunk_sha256=["x"]),
         lambda facts: facts["chunk_sha256"].extend(["0" * 64] * 400),
     ],
-    ids=["no settings", "other format", "no checksums", "no hash", "more chunks than samples"],
+    ids=["no settings", "other format", "other place", "no checksums", "no hash", "more chunks than samples"],
 )
 def test_a_falsified_manifest_is_refused_with_the_remedy_and_nothing_is_touched(cache, original, change):
     manifest = cache / "manifest.json"

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from daam_bench.cache import stream
 from daam_bench.cache.conversion import convert_cache
+from daam_bench.cache.manifest import MANIFEST, read_manifest, write_manifest
 from daam_bench.cache.places import place
 from daam_bench.cache.reader import open_cache
 from daam_bench.cache.repair import repair_cache
@@ -66,6 +67,32 @@ def test_damage_is_found_and_repaired(remote):
     assert not verify_cache(folder).ok
     assert repair_cache(folder, QUIET) == 0
     assert verify_cache(folder).ok
+
+
+def test_its_manifest_says_the_url_and_a_falsified_one_is_refused(remote):
+    folder, url = remote
+    facts = read_manifest(folder / MANIFEST)
+    assert (
+        facts["spec"]["cache"]["url"] == url.rsplit("/", 2)[0]
+    )  # which `plan` compares with what is asked for
+    facts["spec"]["cache"]["url"] = None
+    write_manifest(folder / MANIFEST, facts)
+    with pytest.raises(CacheError, match="Delete the manifest and run"):
+        repair_cache(folder, QUIET)
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}"])
+def test_the_url_may_be_a_folder_here(tmp_path, real_resources, form):
+    home = tmp_path / "home"
+    extract(tmp_path / "here", real_resources, "zarr", url=form.format(home))
+    file = open_cache(tmp_path / "here").path / "embeddings" / "c" / "2" / "0" / "0"
+    assert file.is_relative_to(home / "vader" / "minilm-l6")
+    clean = file.read_bytes()
+    for manifest in (tmp_path / "here", home / "vader" / "minilm-l6"):
+        file.write_bytes(clean[:-1])
+        assert repair_cache(manifest, QUIET) == 11
+        assert file.read_bytes() == clean
+        assert verify_cache(manifest).ok
 
 
 def test_an_extraction_goes_on_where_it_was(remote, real_resources, tmp_path):
