@@ -22,8 +22,9 @@ def test_links_lead_to_files(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_exist(page):
+    program = get_command(app)
     for words in re.findall(r"daam-bench ((?:[a-z]+ ?)+)", page.read_text()):
-        command = get_command(app)
+        command = program
         for word in words.split():
             known = getattr(command, "commands", None)
             if not known:

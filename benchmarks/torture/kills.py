@@ -20,9 +20,6 @@ from benchmarks.torture.world import (
 from daam_bench.cache.ledger import Ledger
 
 _KILLS = (How.KILL_BEFORE, How.KILL_TORN, How.KILL_AFTER)
-# While a chunk is written the next is computed: these two may be lost.
-_LOST_AT_MOST = 2 * ROWS_PER_CHUNK
-
 _OLD = "cache"  # what a repair finds
 
 
@@ -72,7 +69,7 @@ class _Job:
 
     def too_much(self, rows: int, epochs: int, kills: int) -> str | None:
         """Return what was computed more often than so many kills explain, or None."""
-        if rows > self.rows + _LOST_AT_MOST * kills:
+        if rows > self.rows + ROWS_PER_CHUNK * kills:
             return f"{rows} rows computed, {self.rows} needed, with {kills} kills"
         if epochs > self.epochs + kills:
             return f"{epochs} epochs begun, {self.epochs} needed, with {kills} kills"
@@ -121,7 +118,7 @@ def _count_lost(job: _Job, before: int, computed: int, tally: Tally) -> str | No
         return None
     lost = computed - ROWS_PER_CHUNK * (after - before)
     tally.count("rows_lost", _share_of_chunk(lost))
-    return f"{lost} rows lost by one kill" if lost > _LOST_AT_MOST else None
+    return f"{lost} rows lost by one kill" if lost > ROWS_PER_CHUNK else None
 
 
 def _committed(folder: Path) -> int:
@@ -140,7 +137,7 @@ def _phase(folder: Path) -> str:
 
 
 def _share_of_chunk(rows: int) -> str:
-    return "none" if rows <= 0 else "at most a chunk" if rows <= ROWS_PER_CHUNK else "at most two chunks"
+    return "none" if rows <= 0 else "at most a chunk" if rows <= ROWS_PER_CHUNK else "more"
 
 
 def _kill(works: dict[str, Work], world: World, count: int, seed: int, budget: Budget) -> Tally:

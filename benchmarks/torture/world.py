@@ -29,8 +29,9 @@ from daam_bench.training import bench
 from daam_bench.training.run import TrainingSpec
 from daam_bench.training.source import Buffer, ResidentSource, StreamingSource
 
-LAYERS, FEATURES, ROWS_PER_CHUNK = 3, 5, 3
-SAMPLES = 23
+# As many rows a chunk as the comparison of batched and single rows computes: what a kill may cost.
+LAYERS, FEATURES, ROWS_PER_CHUNK = 3, 5, 8
+SAMPLES = 47
 EPOCHS = 2
 CACHE_BYTES = (SAMPLES - 1) * LAYERS * FEATURES * 4  # one sample is bad
 FORMATS = ("zarr", "hdf5")

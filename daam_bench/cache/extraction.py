@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from pydantic import BaseModel, ConfigDict
 from rich.progress import Progress
 
@@ -143,6 +144,9 @@ def fill(
                 writing.result()
             arguments = (index, chunk.block, chunk.lengths.tolist(), chunk.quarantined)
             writing = pool.submit(writer.write_chunk, *arguments)
+            if not torch.cuda.is_available():
+                # Writing takes from the cores that encode, whenever it is done; so a kill costs one chunk.
+                writing.result()
         if writing is not None:
             writing.result()
     measured = rates.measured()

@@ -8,9 +8,11 @@ usage or configuration; 3 data; 4 encoder; 5 cache; 6 records and tables; 7 the 
 import logging
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+from daam_bench import __version__
 from daam_bench.cli.cache import cache_app
 from daam_bench.cli.lists import datasets, parameters, schema, unlock, variants
 from daam_bench.cli.new import new_app
@@ -24,6 +26,24 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"daam-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    pass
+
+
 for command in (plan, doctor, run, explain, diff, variants, datasets, parameters, schema, unlock):
     app.command()(command)
 app.add_typer(cache_app, name="cache")

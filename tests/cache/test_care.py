@@ -5,14 +5,12 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import textwrap
 
 import pytest
 import zarr
 from cache.test_extraction import QUIET, extract, measured
 from filelock import FileLock, Timeout
+from shared import exit_code
 from typer.testing import CliRunner
 
 from daam_bench.cache import repair
@@ -23,6 +21,7 @@ from daam_bench.cache.reader import open_cache
 from daam_bench.cache.repair import repair_cache
 from daam_bench.cache.reuse import ReusableRows
 from daam_bench.cache.verify import verify_cache
+from daam_bench.cache.writer import CacheWriter
 from daam_bench.cli import app
 from daam_bench.encoders.text import TextEncoder
 from daam_bench.errors import CacheError, EncoderError, MachineError
@@ -170,6 +169,18 @@ def test_repair_of_a_whole_cache_computes_nothing(cache, original):
     assert files_of(cache) == files_of(original)
 
 
+def repair_until(cache, moment):
+    """Repair, and die as soon as the writer has done something."""
+    whole = getattr(CacheWriter, moment)
+
+    def killed(self, *arguments):
+        whole(self, *arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(CacheWriter, moment, killed)
+    repair_cache(cache, QUIET)
+
+
 @pytest.mark.parametrize(
     "moment", ["_create", "take_over", "finish"], ids=["new store", "chunks taken over", "all is there"]
 )
@@ -177,21 +188,7 @@ def test_a_killed_repair_loses_nothing_that_was_good(cache, original, moment):
     damage_structure(cache)
     if store_of_format := next(cache.glob("*.zarr"), None):
         flip(store_of_format / "embeddings" / "c" / "1" / "0" / "0", 7)
-    script = textwrap.dedent(f"""
-        import os, signal, sys
-        from pathlib import Path
-        from rich.progress import Progress
-        from daam_bench.cache.repair import repair_cache
-        from daam_bench.cache.writer import CacheWriter
-        whole = CacheWriter.{moment}
-        def killed(self, *arguments):
-            whole(self, *arguments)
-            os.kill(os.getpid(), signal.SIGKILL)
-        CacheWriter.{moment} = killed
-        repair_cache(Path({str(cache)!r}), Progress(disable=True))
-    """)
-    done = subprocess.run([sys.executable, "-c", script], check=False, env=os.environ)
-    assert done.returncode == -signal.SIGKILL
+    assert exit_code(repair_until, cache, moment) == -signal.SIGKILL
     again = 0 if moment == "finish" or store_of_format is None else 11
     assert repair_cache(cache, QUIET) == again
     assert verify_cache(cache).ok

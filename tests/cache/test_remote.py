@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,12 +27,28 @@ def command(*words):
     return CliRunner().invoke(app, ["cache", *map(str, words)])
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory, real_resources, object_store):
+    """Return the folder of the manifest of a cache and the URL of the folder of caches."""
+    folder, url = tmp_path_factory.mktemp("original"), "s3://original/caches"
+    place("s3://original").mkdir()
+    extract(folder, real_resources, "zarr", url=url)
+    return folder, url
+
+
 @pytest.fixture
-def remote(tmp_path, real_resources, bucket):
-    """Return the folder of the manifest and the URL of a cache."""
-    url = bucket()
-    extract(tmp_path / "here", real_resources, "zarr", url=url)
-    return tmp_path / "here", f"{url}/vader/minilm-l6"
+def remote(original, tmp_path, bucket):
+    """Return the folder of the manifest and the URL of a copy of the cache, which may be damaged."""
+    (folder, url), copy = original, bucket()
+    source = place(url)
+    for file in source.fs.find(source.path):
+        source.fs.copy(file, file.replace(source.path, place(copy).path, 1))
+    shutil.copytree(folder, tmp_path / "here")
+    facts = json.loads(json.dumps(read_manifest(folder / MANIFEST)).replace(url, copy))
+    facts |= {"samples": str(tmp_path / "here" / "samples.parquet")}
+    for manifest in (tmp_path / "here" / MANIFEST, place(copy) / "vader" / "minilm-l6" / MANIFEST):
+        write_manifest(manifest, facts)
+    return tmp_path / "here", f"{copy}/vader/minilm-l6"
 
 
 def test_the_store_is_the_one_that_a_disk_would_have(remote, tmp_path, real_resources):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daam_bench import cli
+from daam_bench import __version__, cli
 from daam_bench.heads.presets import RESERVED
 from daam_bench.training.names import BASELINES
 
@@ -42,6 +42,10 @@ def test_an_interruption_or_a_refused_file_is_no_traceback(call, monkeypatch, er
         assert (code, err.strip()) == (130, "")
     else:
         assert (code, err) == (7, "error: x.png: Permission denied\n")
+
+
+def test_it_says_its_version(call):
+    assert call("--version") == (0, f"daam-bench {__version__}\n", "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

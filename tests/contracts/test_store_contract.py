@@ -7,14 +7,14 @@ import sys
 import tempfile
 import textwrap
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from filelock import FileLock
+from shared import exit_code
 
 from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples
-from daam_bench.cache.ledger import ledger_path
+from daam_bench.cache.ledger import Ledger, ledger_path
 from daam_bench.cache.places import lock_of, move, place
 from daam_bench.cache.reader import open_cache
 from daam_bench.cache.store import CacheLayout, rows_per_chunk, store_class
@@ -256,29 +256,29 @@ def test_a_second_writer_waits_for_the_first(home, kind):
     assert found.stdout == "locked\n"
 
 
+def fill_until(home, kind, moment):
+    """Fill a store, and die at a moment."""
+    append = Ledger.append
+
+    def die(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def deadly(self, entry):
+        if moment == "before the ledger" and entry.chunk == 2:
+            die()
+        append(self, entry)
+        if moment == "after the ledger" and entry.chunk == 2:
+            die()
+
+    Ledger.append = deadly
+    if moment == "before the mark":
+        CacheWriter.finish = die
+    fill(place(home), kind)
+
+
 @pytest.mark.parametrize("moment", ["before the ledger", "after the ledger", "before the mark"])
 def test_a_killed_writer_loses_at_most_its_chunk(home, kind, moment):
-    script = textwrap.dedent(f"""
-        import os, signal, sys
-        sys.path[:0] = [{str(Path(__file__).parent)!r}]
-        import test_store_contract as contract
-        from daam_bench.cache.ledger import Ledger
-        from daam_bench.cache.writer import CacheWriter
-        die = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
-        append = Ledger.append
-        def deadly(self, entry):
-            if {moment!r} == "before the ledger" and entry.chunk == 2:
-                die()
-            append(self, entry)
-            if {moment!r} == "after the ledger" and entry.chunk == 2:
-                die()
-        Ledger.append = deadly
-        if {moment!r} == "before the mark":
-            CacheWriter.finish = die
-        contract.fill(contract.place({str(home)!r}), {kind!r})
-    """)
-    done = subprocess.run([sys.executable, "-c", script], check=False, env=os.environ)
-    assert done.returncode == -signal.SIGKILL
+    assert exit_code(fill_until, str(home), kind, moment) == -signal.SIGKILL
     missing = {"before the ledger": [2, 3, 4], "after the ledger": [3, 4], "before the mark": []}[moment]
     with CacheWriter(home, form(kind), make_layout(), make_identity()) as writer:
         assert writer.missing_chunks() == missing

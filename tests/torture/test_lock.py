@@ -1,6 +1,9 @@
 """The locked versions are those that pyproject.toml admits, and CI audits them."""
 
+import subprocess
+import sys
 import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import yaml
@@ -24,6 +27,19 @@ def test_the_lock_pins_every_dependency_within_its_range():
         assert pin is not None, f"run `python .ci/lock > requirements-lock.txt`: {wanted.name} is not in it"
         version = str(pin.specifier).removeprefix("==")
         assert wanted.specifier.contains(version, prereleases=True), f"{wanted}, but the lock has {version}"
+
+
+def test_nothing_is_locked_that_nothing_needs():
+    lines = (ROOT / "requirements-lock.txt").read_text(encoding="utf-8").splitlines()
+    made = subprocess.run([sys.executable, ROOT / ".ci/lock"], capture_output=True, text=True, check=True)
+    needed = {line.partition("==")[0] for line in made.stdout.splitlines()}
+    assert "torch" in needed
+    for name in (line.partition("==")[0] for line in lines if line[:1] != "#"):
+        try:
+            distribution(name)
+        except PackageNotFoundError:
+            continue  # for clusters, or another system
+        assert name in needed, f"run `python .ci/lock > requirements-lock.txt`: nothing needs {name}"
 
 
 def test_ci_installs_and_audits_the_lock():

@@ -3,16 +3,13 @@
 import copy
 import os
 import signal
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from shared import exit_code
 from training.plain_loop import train_plainly
 
 from daam_bench.cache.stream import RowReader
@@ -345,31 +342,25 @@ def test_replicas_of_which_some_are_ahead_end_alike(tmp_path):
         assert_equal(left, right)
 
 
+def train_until_an_epoch_ends(folder):
+    """Go on with two epochs, and die after the next one; write what they were once there is none left."""
+    made, stem = replica(epochs=2), folder / "fold0_seed0"
+    load_checkpoint(stem, "key", made)
+    before = made.trained_epochs
+
+    def after():
+        save_checkpoint(stem, "key", made)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    train_together([made], source("resident"), after)
+    (folder / "losses").write_text(f"{before} {[e.train_loss for e in made.epochs]}")
+
+
 def test_a_killed_job_goes_on_after_its_last_epoch(tmp_path):
-    script = textwrap.dedent(f"""
-        import sys
-        sys.path[:0] = [{str(Path(__file__).parents[1])!r}]
-        import os, signal
-        from training import test_together as tests
-        made = tests.replica(epochs=2)
-        stem = tests.Path({str(tmp_path)!r}) / "fold0_seed0"
-        tests.load_checkpoint(stem, "key", made)
-        before = made.trained_epochs
-        def after():
-            tests.save_checkpoint(stem, "key", made)
-            os.kill(os.getpid(), signal.SIGKILL)
-        tests.train_together([made], tests.source("resident"), after)
-        print(before, [e.train_loss for e in made.epochs])
-    """)
-    codes = []
-    for _ in range(3):
-        done = subprocess.run(
-            [sys.executable, "-c", script], env=os.environ, capture_output=True, text=True, check=False
-        )
-        codes.append(done.returncode)
+    codes = [exit_code(train_until_an_epoch_ends, tmp_path) for _ in range(3)]
     assert codes == [-signal.SIGKILL] * 2 + [0]
     (whole,), _ = train("resident", replica(epochs=2))
-    assert done.stdout == f"2 {[e.train_loss for e in whole.epochs]}\n"
+    assert (tmp_path / "losses").read_text() == f"2 {[e.train_loss for e in whole.epochs]}"
 
 
 @pytest.mark.parametrize("layers, features, expected", [(24, 1024, 512), (40, 5120, 81), (4096, 8192, 1)])
