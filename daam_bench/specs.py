@@ -17,6 +17,7 @@ from daam_bench.heads.own import fingerprint_of_file, own_variant
 from daam_bench.heads.presets import RESERVED, Variant, find_variant
 from daam_bench.plan import Plan
 from daam_bench.studies.jobs import StudyJob
+from daam_bench.studies.switches import SWITCHES
 
 
 def extraction_spec(config: Config, plan: Plan, dataset: str, encoder: str) -> dict[str, Any]:
@@ -49,6 +50,7 @@ def training_spec(config: Config, plan: Plan, dataset: str, encoder: str, varian
         protocol = Protocol.model_validate(clips)
     else:
         training = _of_use(config, variant, training)
+        protocol = _switches_of_use(config, experiment, variant, training, protocol)
     return {
         "dataset": dataset,
         "encoder": encoder,
@@ -72,6 +74,7 @@ def tuning_spec(config: Config, plan: Plan, dataset: str, encoder: str, variant:
     """
     experiment = _experiment_of(config, dataset, encoder)
     training = _of_use(config, variant, training_of(config, experiment))
+    protocol = _switches_of_use(config, experiment, variant, training, protocol_of(config, experiment))
     return {
         "dataset": dataset,
         "encoder": encoder,
@@ -79,7 +82,7 @@ def tuning_spec(config: Config, plan: Plan, dataset: str, encoder: str, variant:
         "seeds": list(experiment.seeds),
         "folds": plan.datasets[dataset].folds.model_dump(mode="json"),
         "training": training.model_dump(mode="json"),
-        "protocol": protocol_of(config, experiment).model_dump(mode="json"),
+        "protocol": protocol.model_dump(mode="json"),
         "tuning": tuning_of(config, experiment).model_dump(mode="json"),
         "encoder_settings": plan.encoders[encoder].model_dump(mode="json"),
     }
@@ -88,10 +91,13 @@ def tuning_spec(config: Config, plan: Plan, dataset: str, encoder: str, variant:
 def study_spec(config: Config, plan: Plan, job: StudyJob) -> dict[str, Any]:
     """Return the ordinary job of a variant, or of an encoder variant, with what a derived one changes."""
     ordinary = tuning_spec if job.variant in ENCODER_VARIANTS else training_spec
+    experiment = _experiment_of(config, job.dataset, job.encoder)
+    training = _of_use(config, job.variant, job.training)
+    protocol = _switches_of_use(config, experiment, job.variant, training, job.protocol)
     return ordinary(config, plan, job.dataset, job.encoder, job.variant) | {
         "seeds": list(job.seeds),
-        "training": _of_use(config, job.variant, job.training).model_dump(mode="json"),
-        "protocol": job.protocol.model_dump(mode="json"),
+        "training": training.model_dump(mode="json"),
+        "protocol": protocol.model_dump(mode="json"),
     }
 
 
@@ -109,6 +115,19 @@ def _of_use(config: Config, variant: str, training: TrainingConfig) -> TrainingC
         unused |= {"density_heads"} if not entry.has_density or "heads" in entry.options else set()
     unused |= set() if entry.lora_plus else {"lora_plus_ratio"}
     return training.model_copy(update={name: TrainingConfig.model_fields[name].default for name in unused})
+
+
+def _switches_of_use(
+    config: Config, experiment: Experiment, variant: str, training: TrainingConfig, protocol: Protocol
+) -> Protocol:
+    """Return the protocol in force, switches that cannot touch a variant as the protocol's name has them."""
+    if variant in config.variants:  # a user's own module may ask for any of them
+        return protocol
+    named = protocol_of(config, experiment, Protocol.model_validate(protocol.name))
+    unused = {field for field, switch in SWITCHES.items() if not switch.touches(variant, training)}
+    if variant in ENCODER_VARIANTS:  # how long these train, `tuning` may say, too
+        unused.discard("schedule")
+    return protocol.model_copy(update={field: getattr(named, field) for field in unused})
 
 
 def _experiment_of(config: Config, dataset: str, encoder: str) -> Experiment:

@@ -281,6 +281,27 @@ def prove_dask(folder: Path, reference: Place) -> list[tuple[str, str]]:
     ]
 
 
+def prove_dask_by_hand(folder: Path, reference: Place) -> list[tuple[str, str]]:
+    """Scheduler and workers are started by their own commands, and found by a scheduler file."""
+    place, file = Place(folder / "dask-by-hand", LONGER), folder / "scheduler.json"
+    there = ("--scheduler-file", str(file))
+    started = [
+        ("scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", ":0", *there),
+        *[("worker", "--nthreads", "1", "--local-directory", str(folder), *there)] * 2,
+    ]
+    processes = [
+        subprocess.Popen([str(BIN / "dask"), *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for words in started
+    ]
+    try:
+        place.run("cache", "--cores", "1", DAAM_BENCH_SCHEDULER=str(file))
+    finally:
+        for process in processes[::-1]:
+            process.terminate()
+            process.wait(PATIENCE)
+    return [("dask scheduler, 2 dask workers", compare_caches(place, reference))]
+
+
 def main() -> None:
     daemons = Path(sys.argv[1])
     folder, start = daemons / "proof", monotonic()
@@ -289,7 +310,8 @@ def main() -> None:
     Place(folder / "assets", SMOKE).run("assets", "--cores", "1")
     reference = Place(folder / "reference", LONGER)
     reference.run("cache", "--cores", "1")
-    rows = prove_dask(folder, reference)
+    rows = prove_dask_by_hand(folder, reference)
+    rows += prove_dask(folder, reference)
     rows += prove_node_failure(folder, reference, daemons)
     rows += prove_time_limit(folder, reference)
     rows += prove_smoke(folder)

@@ -26,7 +26,8 @@ from benchmarks.torture.folder import (
     trained,
 )
 from benchmarks.torture.tally import Budget, Tally
-from daam_bench.config import PROTOCOLS
+from daam_bench.config import PROTOCOLS, TrainingConfig
+from daam_bench.studies.switches import SWITCHES
 
 Change = Callable[[Folder], None]
 
@@ -156,7 +157,10 @@ def real_changes() -> dict[str, tuple[Change, Jobs]]:
         if name != "short_clips" and others:
             # "by_dataset" is the usual number on these.
             other = 1 if name == "gqdaam_heads" else others[0]
-            found[f"protocol.{name}"] = (_set(f"protocol.{name}", other), trained(*ALL, variants=VARIANTS))
+            touches = SWITCHES[name].touches
+            variants = [v for v in VARIANTS if touches(v, TrainingConfig(epochs=BASE["training"]["epochs"]))]
+            jobs = trained(*ALL, variants=variants) if variants else frozenset()
+            found[f"protocol.{name}"] = (_set(f"protocol.{name}", other), jobs)
     return found
 
 

@@ -137,7 +137,8 @@ def test_every_flipped_bit_in_a_chunk_is_found(home, kind):
     file = path if kind == "hdf5" else path / "embeddings" / "c" / "1" / "0" / "0"
     clean = file.read_bytes()
     start = clean.index(raw)
-    for offset in (0, 1, len(raw) // 2, len(raw) - 1):
+    offsets = (0, 1, len(raw) // 2, len(raw) - 1)
+    for offset in offsets[2:] if kind == "s3" else offsets:  # each asks the server a hundred times
         damaged = bytearray(clean)
         damaged[start + offset] ^= 1 << (offset % 8)
         file.write_bytes(damaged)

@@ -3,9 +3,12 @@
 import pytest
 import torch
 
-from daam_bench.config import Protocol, TrainingConfig
+from daam_bench.adapters.presets import ENCODER_VARIANTS
+from daam_bench.config import Protocol, TrainingConfig, parse_config
 from daam_bench.heads import build_attention
 from daam_bench.heads.presets import VARIANTS
+from daam_bench.plan import make_plan
+from daam_bench.specs import training_spec, tuning_spec
 from daam_bench.studies.switches import SWITCHES
 
 LAYERS, FEATURES = 6, 16
@@ -61,3 +64,35 @@ def test_encoder_lora_is_touched_by_its_own_switches_alone() -> None:
     touched = {f for f, switch in SWITCHES.items() if switch.touches("encoder_lora_plus_r4", training)}
     own = {field for field in Protocol.model_fields if field.startswith("encoder_lora")}
     assert touched == own | {"optimizer", "weight_decay", "select"}
+
+
+def specs(**protocol: object) -> dict[str, dict[str, object]]:
+    """Return what every variant's job computes under a protocol."""
+    cell = {"dataset": "vader", "encoder": "minilm-l6"}
+    data = {
+        "datasets": {"vader": {"kind": "vader", "path": "resources/vader"}},
+        "encoders": {"minilm-l6": {"modality": "text", "model": "resources/minilm-l6"}},
+        "experiments": [cell | {"encoder_variants": list(ENCODER_VARIANTS)}],
+        "protocol": protocol,
+        "training": {"epochs": 12, "learning_rate": 1e-3},
+    }
+    config = parse_config(data)
+    plan = make_plan(config)
+    made = {v: training_spec(config, plan, *cell.values(), v) for v in VARIANTS}
+    return made | {v: tuning_spec(config, plan, *cell.values(), v) for v in ENCODER_VARIANTS}
+
+
+@pytest.mark.parametrize("name", ["corrected", "released"])
+@pytest.mark.parametrize("field", SWITCHES)
+def test_a_switch_changes_the_jobs_that_it_touches_and_no_other(name: str, field: str) -> None:
+    base, switch = specs(name=name), SWITCHES[field]
+    of_vader = Protocol.model_validate(name).for_dataset("vader")
+    for other in switch.others(of_vader):
+        changed = specs(name=name, **{field: other})
+        differ = {variant for variant in base if changed[variant] != base[variant]}
+        training = TrainingConfig(epochs=12)
+        touched = {variant for variant in base if switch.touches(variant, training)}
+        # Encoder LoRA may train for longer than the others.
+        assert differ == (set(ENCODER_VARIANTS) if field == "schedule" else touched)
+        assert all(changed[variant]["protocol"][field] == other for variant in differ)
+        assert all(spec["protocol"]["name"] == name for spec in changed.values())

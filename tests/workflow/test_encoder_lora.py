@@ -27,7 +27,7 @@ def test_it_is_tuned_on_the_samples_of_the_cache(copied):
     manifest = json.loads((folder / "results/embeddings/vader/minilm-l6/manifest.json").read_text())
     for name in listing["records"]:
         record = json.loads((folder / FINISHED).with_name(name).read_text())
-        assert (record["kind"], record["validation_samples"]) == ("encoder_tuning", 40)
+        assert (record["kind"], record["validation_samples"]) == ("encoder_tuning", 24)
         assert record["cache_identity"] == manifest["digest"]
         assert len(record["epochs"]) == 1
     planned = run(folder, "tables", "-n").stdout

@@ -12,14 +12,14 @@ from daam_bench.scaffold.variant import write_variant
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 TINY = {
-    "datasets": {"vader": {"samples_per_group": 40}},
+    "datasets": {"vader": {"samples_per_group": 24}},
     "experiments": [{"dataset": "vader", "encoder": "minilm-l6", "variants": ["daam_v1"], "seeds": [0, 1]}],
     "training": {"epochs": 1, "decoder_channels": 8},
     "cache": {"chunk_mebibytes": 0.1},
     "studies": [],
 }
 OWN = "own_gate"
-VARIANTS = ["daam_v1", "mha", OWN]
+VARIANTS = ["daam_v1", OWN]
 
 
 def prepare(folder: Path, resources: Path) -> Path:
@@ -32,7 +32,7 @@ def prepare(folder: Path, resources: Path) -> Path:
 
 
 def add_own_module(folder: Path) -> None:
-    """Write an own module, and have the overlay train it beside two others."""
+    """Write an own module, and have the overlay train it beside another."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         _, _, overlay = write_variant(OWN, Path())
