@@ -70,6 +70,7 @@ torture: .venv/.installed ## kills, damages, changes, bad inputs, faults, races;
 fuzz: .venv/.installed ## coverage-guided fuzzing of every parser of our own, a minute each; results/benchmarks/fuzz.json
 	@$(PIP_INSTALL) -e '.[fuzz]'
 	$(BIN)/python -m benchmarks.torture.fuzz
+	$(BIN)/python benchmarks/reliability.py fuzz docs/reliability.md
 
 load: .venv/.installed ## a cache of up to 52 GB through every step in bounded memory (SIZE="--gib 10" for less)
 	$(BIN)/python benchmarks/load.py $(SIZE)

@@ -1,7 +1,7 @@
 """Measure the two switches that change the extraction, D10 and D12, and write their effects into a page.
 
-Each is a run of `config/modalities.yaml` on one dataset with one field changed, of a few variants, on the same
-folds and with the same seeds as the run that it is compared with. Usage:
+Each is a run of `config/modalities.yaml` on one dataset with one field changed, of a few variants, on the
+same folds and with the same seeds as the run that it is compared with. Usage:
 extraction_switches.py results docs/disagreements.md
 """
 

@@ -27,10 +27,13 @@ def table_of(results: Path) -> str:
         }
     )
     said = (
-        "Bold: significantly better than all others"
+        "Bold: significantly better than every other variant and both baselines"
         if frame["significantly_best"].any()
-        else "No group of variants is significantly better than all others here"
+        else "No group of variants is significantly better than all others and both baselines here"
     )
+    highest = frame.loc[frame["mean_percent"].idxmax()]
+    if highest["kind"] == "baseline":
+        said = f"The highest mean is a baseline's: {highest['title']}. {said}"
     text = shown.to_markdown(index=False, disable_numparse=True)
     said = f"{said} (paired test over folds, Holm's correction). {origin_of(results, 'make readme')}"
     return f"\n{text}\n\n{said}\n"

@@ -1,4 +1,4 @@
-"""Write figures into the page on reliability: `reliability.py torture page.md`, or `load` in place of it."""
+"""Write figures into the page on reliability: `reliability.py torture page.md`; or `load`, or `fuzz`."""
 
 import json
 import sys
@@ -19,6 +19,7 @@ TITLES = {
     "write_faults": "faults at writing calls, each ended clearly, then taken up",
     "writer_races": "writers at once, and jumping clocks",
 }
+_LEAST_SECONDS = 60  # of fuzzing each parser
 _VERSIONS = ("python", "torch", "zarr", "h5py", "snakemake", "numpy")
 
 
@@ -52,6 +53,26 @@ def load_table_of(results: Mapping[str, Any]) -> str:
     return "\n".join([*header, *rows, "", said])
 
 
+def fuzz_table_of(results: Mapping[str, Any]) -> str:
+    """Return the figures of fuzzed parsers as Markdown, with date, machine and versions."""
+    rows = [
+        f"| `{name}` | {facts['runs']:,} | {int(facts['crashed'])} |"
+        for name, facts in results["parsers"].items()
+    ]
+    said = (
+        f"Made by `make fuzz` (seed {results['seed']}) on {results['date']}, {results['seconds']} s of each "
+        f"parser. {_machine(results)}"
+    )
+    return "\n".join(["| parser | inputs | crashed |", "|---|---:|---:|", *rows, "", said])
+
+
+def _is_whole(name: str, results: Mapping[str, Any]) -> bool:
+    """Return whether results are of a run at full size, of all that there is."""
+    if name == "fuzz":
+        return bool(results["seconds"] >= _LEAST_SECONDS)
+    return results.get("scale", 1) >= 1 and (name != "torture" or TITLES.keys() <= results.keys())
+
+
 def _machine(results: Mapping[str, Any]) -> str:
     environment = results["environment"]
     versions = ", ".join(f"{name} {environment[name]}" for name in _VERSIONS if name in environment)
@@ -63,10 +84,10 @@ def main() -> None:
     """Replace what stands between the marks of the page."""
     name, page = sys.argv[1], Path(sys.argv[2])
     results = json.loads(Path(f"results/benchmarks/{name}.json").read_bytes())
-    if results.get("scale", 1) < 1 or (not TITLES.keys() <= results.keys() and name == "torture"):
+    if not _is_whole(name, results):
         print(f"{page} shows whole runs at full size only: it stays as it is")
         return
-    table = {"torture": table_of, "load": load_table_of}[name](results)
+    table = {"torture": table_of, "load": load_table_of, "fuzz": fuzz_table_of}[name](results)
     replace_figures(page, f"make {name}", table)
 
 

@@ -8,6 +8,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
+from math import isnan
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,24 +17,28 @@ from unittest import mock
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import stats
 
 from benchmarks.measure import write_results
 from benchmarks.page import replace_figures
+from daam_bench.analysis.comparisons import confirm, mark_best
 from daam_bench.analysis.significance import (
     ALPHA,
     best_group,
     compare_pairs,
-    compare_replicas,
     mean_interval,
 )
 from daam_bench.heads.presets import VARIANTS
 
 Scores = npt.NDArray[np.float64]
+Votes = dict[int, "pd.Series[bool]"]
 MEAN = 50.0
 TABLES = 1000
 SEED = 20240111
 EFFECTS = (5, 10, 20)
 RESAMPLES = 1000
+# What is alike in the answers of two variants to one sample, and in those of two seeds of a variant.
+ALIKE, SEEDS_ALIKE = 0.5, 0.9
 COMMAND = "python -m benchmarks.significance docs/results.md"
 
 
@@ -47,8 +53,9 @@ class Setting:
         seed: what is left, of every run its own.
         ratio: validation samples over training samples. Folds share training samples, so a variant's own
             luck is correlated between folds by ratio / (1 + ratio), as Nadeau and Bengio (2003) assume.
+        samples: validation samples that are drawn (`draw_right`); none where scores are drawn in points.
         effect: by how much the first variant is better than the others, which are equal.
-        remark: in words what one fold says nothing of.
+        remark: what else the name says.
     """
 
     folds: int
@@ -58,19 +65,22 @@ class Setting:
     own: float = 2.0
     seed: float = 1.0
     ratio: float = 0.25
+    samples: int = 0
     effect: float = 0.0
     remark: str = ""
 
     @property
     def name(self) -> str:
         """Size in words, such as `4 x 3, 13 variants`."""
-        return f"{self.folds} x {self.seeds}{self.remark}, {self.variants} variants"
+        drawn = f", {self.samples:,} samples" if self.samples else ""
+        return f"{self.folds} x {self.seeds}{drawn}{self.remark}, {self.variants} variants"
 
 
 FOLDS = (Setting(4, 3, ratio=1 / 3), Setting(5, 5))
-# What the only fold does to a variant is there in all of its seeds: they speak of this fold alone.
-THIS_FOLD = Setting(1, 5, fold=0.0, own=0.0, remark=", of this fold")
-OTHER_FOLDS = Setting(1, 5, remark=", of other folds")
+# What a variant's luck with the validation samples of the only fold does to it is there in all of its seeds.
+ONE_FOLD = Setting(1, 5, own=0.0, samples=400)
+# So is its luck with the training samples, which no test on this fold can tell from being better.
+OTHER_FOLDS = Setting(1, 5, samples=2000, remark=", of other folds")
 
 
 def draw_scores(setting: Setting, rng: np.random.Generator, tables: int) -> Scores:
@@ -85,21 +95,69 @@ def draw_scores(setting: Setting, rng: np.random.Generator, tables: int) -> Scor
     return scores
 
 
+def draw_right(setting: Setting, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Return which runs of a table of one fold classify which validation samples rightly.
+
+    A variant is right on a sample if a normal variable lies below a threshold, the chance of which is MEAN
+    percent, with the setting's effect and `own` luck. The variable is partly the sample's, equal for all
+    variants, partly the variant's, equal for its seeds, and partly the run's.
+
+    Returns:
+        Booleans, [variant, seed, sample].
+    """
+    size = (setting.variants, setting.seeds, setting.samples)
+    chance = MEAN + setting.own * rng.normal(size=(setting.variants, 1, 1))
+    chance[0] += setting.effect
+    answers = np.sqrt(ALIKE) * rng.normal(size=(1, 1, size[2]))
+    answers = answers + np.sqrt(SEEDS_ALIKE - ALIKE) * rng.normal(size=(size[0], 1, size[2]))
+    answers = answers + np.sqrt(1 - SEEDS_ALIKE) * rng.normal(size=size)
+    right: npt.NDArray[np.bool_] = answers < stats.norm.ppf(chance / 100)
+    return right
+
+
+def draw_tables(setting: Setting, rng: np.random.Generator, tables: int) -> Iterator[tuple[Scores, Votes]]:
+    """Yield scores, [variant, fold, seed], and of every variant what its seeds' vote is right on."""
+    if not setting.samples:
+        yield from ((scores, {}) for scores in draw_scores(setting, rng, tables))
+        return
+    for _ in range(tables):
+        right = draw_right(setting, rng)
+        votes = {variant: pd.Series(runs.mean(axis=0) > 0.5) for variant, runs in enumerate(right)}
+        yield 100 * right.mean(axis=-1)[:, np.newaxis], votes
+
+
 def units_of(scores: Scores) -> Scores:
     """Return what the tests count, [..., unit], of scores [..., fold, seed]."""
     return scores.mean(axis=-1) if scores.shape[-2] > 1 else scores[..., 0, :]
 
 
-def replica_tables(setting: Setting, rng: np.random.Generator, tables: int) -> Iterator[pd.DataFrame]:
-    """Yield tables as `aggregate.replica_frame` gives them; variants are named by their number."""
-    scores = draw_scores(setting, rng, tables)
-    places = pd.MultiIndex.from_product(
-        [range(n) for n in scores.shape[1:]], names=["variant", "fold", "seed"]
-    )
+@cache
+def _replicas(setting: Setting) -> pd.DataFrame:
+    sizes = setting.variants, setting.folds, setting.seeds
+    places = pd.MultiIndex.from_product([range(size) for size in sizes], names=["variant", "fold", "seed"])
     frame = places.to_frame(index=False).assign(kind="attention", train_samples=1000)
-    frame["validation_samples"] = 1000 * setting.ratio
-    for values in scores:
-        yield frame.assign(score_percent=values.ravel())
+    return frame.assign(validation_samples=1000 * setting.ratio)
+
+
+def replica_table(setting: Setting, scores: Scores) -> pd.DataFrame:
+    """Return scores as `aggregate.replica_frame` gives them; variants are named by their number."""
+    return _replicas(setting).assign(score_percent=scores.ravel())
+
+
+def pairs_of(setting: Setting, scores: Scores) -> pd.DataFrame:
+    """Return the tests of a table on its units."""
+    units = pd.DataFrame(dict(enumerate(units_of(scores))))
+    return compare_pairs(units, setting.ratio).assign(unit="folds" if setting.folds > 1 else "seeds")
+
+
+def confirmed(pairs: pd.DataFrame, votes: Votes) -> pd.DataFrame:
+    """Return tests on units, with those on samples where these are drawn."""
+    return confirm(pairs, chosen(votes)) if votes and pairs["significant"].any() else pairs
+
+
+def chosen(votes: Votes) -> Any:
+    """Return what gives the votes of some variants."""
+    return lambda variants: {variant: votes[variant] for variant in variants}
 
 
 def without_collecting() -> Any:
@@ -110,34 +168,36 @@ def without_collecting() -> Any:
 def wrong_shares(setting: Setting, tables: int = TABLES, seed: int = SEED) -> dict[str, float]:
     """Return in which share of tables without an effect something is claimed.
 
-    That a variant is marked best; that two differ, by the tables' own test; and that two differ if every run
-    counts as an independent unit.
+    That a variant is marked best; that it would be without a test on samples, where there is one; that two
+    differ, by the tables' own tests; and that two differ if every run counts as an independent unit.
     """
     rng, counts = np.random.default_rng(seed), Counter[str]()
     with without_collecting():
-        for table in replica_tables(setting, rng, tables):
-            runs = table.pivot_table(index=["fold", "seed"], columns="variant", values="score_percent")
-            pairs = compare_replicas(table)
-            counts["marked best"] += bool(best_group(pairs))
-            counts["differ"] += bool((pairs["p_holm"] < ALPHA).any())
-            counts["differ, runs as units"] += bool((compare_pairs(runs, 0.0)["p_holm"] < ALPHA).any())
-    return {name: counts[name] / tables for name in ("marked best", "differ", "differ, runs as units")}
+        for scores, votes in draw_tables(setting, rng, tables):
+            runs = pd.DataFrame(dict(enumerate(scores.reshape(len(scores), -1))))
+            pairs = pairs_of(setting, scores)
+            counts["marked best"] += bool(mark_best(replica_table(setting, scores), chosen(votes)))
+            counts["marked, seeds alone"] += bool(best_group(pairs))
+            counts["differ"] += bool(confirmed(pairs, votes)["significant"].any())
+            counts["differ, runs as units"] += bool(compare_pairs(runs, 0.0)["significant"].any())
+    names = ("marked best", "marked, seeds alone", "differ", "differ, runs as units")
+    shares = {name: counts[name] / tables for name in names}
+    return shares if setting.samples else shares | {"marked, seeds alone": float("nan")}
 
 
 def power(setting: Setting, tables: int = TABLES, seed: int = SEED) -> float:
     """Return the share of tables in which the better variant alone is marked best."""
     rng, marked = np.random.default_rng(seed), 0
     with without_collecting():
-        for values in draw_scores(setting, rng, tables):
-            units = pd.DataFrame(dict(enumerate(units_of(values))))
-            marked += best_group(compare_pairs(units, setting.ratio)) == [0]
+        for scores, votes in draw_tables(setting, rng, tables):
+            marked += best_group(confirmed(pairs_of(setting, scores), votes)) == [0]
     return marked / tables
 
 
 def coverage(setting: Setting, tables: int = TABLES, seed: int = SEED) -> dict[str, float]:
     """Return how often the 95 % interval of a mean holds the true one: ours, and a bootstrap of all runs."""
     rng, held = np.random.default_rng(seed), Counter[str]()
-    for values in draw_scores(replace(setting, variants=1), rng, tables)[:, 0]:
+    for (values,), _ in draw_tables(replace(setting, variants=1), rng, tables):
         runs = values.ravel()
         means = runs[rng.integers(len(runs), size=(RESAMPLES, len(runs)))].mean(axis=1)
         intervals = {
@@ -151,7 +211,7 @@ def coverage(setting: Setting, tables: int = TABLES, seed: int = SEED) -> dict[s
 def simulate(tables: int) -> dict[str, dict[str, float]]:
     """Return all figures by setting; shares of tables."""
     found: dict[str, dict[str, float]] = {}
-    for shape in (*FOLDS, THIS_FOLD, OTHER_FOLDS):
+    for shape in (*FOLDS, ONE_FOLD, OTHER_FOLDS):
         for setting in (replace(shape, variants=2), shape):
             figures = wrong_shares(setting, tables) | coverage(setting, tables)
             if shape is not OTHER_FOLDS:
@@ -167,8 +227,10 @@ def table_of(found: dict[str, dict[str, float]], tables: int) -> str:
     shown.index.name = "folds x seeds"
     said = (
         f"In % of {tables:,} tables each (seed {SEED}). Standard deviations in points: of a fold "
-        f'{FOLDS[0].fold:g}, of a variant on a fold {FOLDS[0].own:g}, of a run {FOLDS[0].seed:g}; "of this '
-        f'fold" the last alone. Made by `{COMMAND}`.'
+        f"{FOLDS[0].fold:g}, of a variant on a fold {FOLDS[0].own:g}, of a run {FOLDS[0].seed:g}. With one "
+        f"fold variants are right on a sample with a chance of {MEAN:g} %, and what decides correlates by "
+        f'{ALIKE:g} between variants, by {SEEDS_ALIKE:g} between seeds; "of other folds": the chance itself '
+        f"has a standard deviation of {OTHER_FOLDS.own:g} points. Made by `{COMMAND}`."
     )
     return f"{shown.reset_index().to_markdown(index=False, disable_numparse=True)}\n\n{said}"
 
@@ -176,7 +238,8 @@ def table_of(found: dict[str, dict[str, float]], tables: int) -> str:
 def main() -> None:
     """Simulate, print, and write the figures."""
     found = simulate(TABLES)
-    shares = {f"{name}: {figure}": v for name, figures in found.items() for figure, v in figures.items()}
+    every = {f"{name}: {figure}": v for name, figures in found.items() for figure, v in figures.items()}
+    shares = {name: share for name, share in every.items() if not isnan(share)}
     write_results("significance", shares, {"tables": TABLES, "seed": SEED}, threads=1)
     for page in sys.argv[1:]:
         replace_figures(Path(page), COMMAND, table_of(found, TABLES))

@@ -18,10 +18,11 @@ from daam_bench.config import (
     tuning_of,
 )
 from daam_bench.datasets.registry import dataset_kind
+from daam_bench.encoders.shapes import known_shape
 from daam_bench.errors import ConfigError, DataError, unknown_name
 from daam_bench.heads.own import own_variant
 from daam_bench.heads.presets import VARIANTS, Variant
-from daam_bench.studies.jobs import Base, StudyJob, study_jobs
+from daam_bench.studies.jobs import Base, StudyJob, sizes_left_out, study_jobs
 
 RESOURCES = Path("resources")
 
@@ -56,6 +57,7 @@ class Plan:
         studies: one a derived run (`studies.jobs`).
         variants: table entries of the variants that jobs train, by name.
         tunings: one an encoder variant and cache.
+        notes: what studies ask for and no job does, a line each.
         missing: one error for each file or folder that is not there and that no asset provides.
     """
 
@@ -68,6 +70,7 @@ class Plan:
     studies: list[StudyJob] = field(default_factory=list)
     variants: dict[str, Variant] = field(default_factory=dict)
     tunings: list[TuningJob] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def variants_of(self, dataset: str, encoder: str) -> list[str]:
         """Return the variants trained on one cache, in the order of the presets."""
@@ -120,8 +123,9 @@ def make_plan(config: Config) -> Plan:
     _keep_names_apart(config)
     own = {name: own_variant(name, variant) for name, variant in config.variants.items()}
     variants = {name: entry for name, entry in {**VARIANTS, **own}.items() if name in used}
-    studies = _studies(config, [*jobs, *tunings])
-    return Plan(datasets, encoders, caches, jobs, sorted(assets), missing, studies, variants, tunings)
+    bases = _bases(config, [*jobs, *tunings])
+    studies, notes = study_jobs(config, bases), sizes_left_out(config, bases)
+    return Plan(datasets, encoders, caches, jobs, sorted(assets), missing, studies, variants, tunings, notes)
 
 
 def _jobs(config: Config, experiment: Experiment) -> list[Job]:
@@ -194,15 +198,17 @@ def _keep_names_apart(config: Config) -> None:
             )
 
 
-def _studies(config: Config, jobs: list[Job]) -> list[StudyJob]:
-    """Return the derived runs of the experiments' jobs."""
+def _bases(config: Config, jobs: list[Job]) -> list[Base]:
+    """Return what studies start from, one an experiment that has jobs."""
     bases = []
     for experiment in config.experiments:
         own = [j for j in jobs if (j.dataset, j.encoder) == (experiment.dataset, experiment.encoder)]
         if own:
-            protocol = protocol_of(config, experiment)
-            bases.append(Base(experiment, [j.variant for j in own], own[0].training, protocol))
-    return study_jobs(config, bases)
+            variants, protocol = [j.variant for j in own], protocol_of(config, experiment)
+            shape = known_shape(config.encoders[experiment.encoder])
+            layers = shape[0] if shape else None
+            bases.append(Base(experiment, variants, own[0].training, protocol, layers))
+    return bases
 
 
 def _check_files(where: str, dataset: DatasetConfig) -> None:

@@ -245,21 +245,31 @@ class _LogFile(logging.FileHandler):
             super().handleError(record)
         elif not self._said:
             self._said = True
-            typer.echo(f"{self.baseFilename}: the log cannot be written ({error.strerror})", err=True)
+            _say_no_log(self.baseFilename, error)
+
+
+def _say_no_log(log: Path | str, error: OSError) -> None:
+    typer.echo(f"{log}: the log cannot be written ({error.strerror})", err=True)
 
 
 @contextmanager
 def _logged(log: Path | None) -> Iterator[None]:
-    """Send messages, and the traceback of a failure, to the log file."""
+    """Send messages, and the traceback of a failure, to the log file; go on where it cannot be opened."""
     if log is not None:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        style = "%(asctime)s %(levelname)s %(message)s"
-        logging.basicConfig(handlers=[_LogFile(log)], level=logging.INFO, format=style)
-        logging.captureWarnings(capture=True)
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            style = "%(asctime)s %(levelname)s %(message)s"
+            logging.basicConfig(handlers=[_LogFile(log)], level=logging.INFO, format=style)
+            logging.captureWarnings(capture=True)
+        except OSError as error:
+            _say_no_log(log, error)
     try:
         yield
     except DaamBenchError as error:
         logging.error("%s", error)
+        raise
+    except OSError:  # the program says it in one line; where it came from is for the log alone
+        logging.info("failed", exc_info=True)
         raise
     except Exception:
         logging.exception("failed")

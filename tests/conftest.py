@@ -24,6 +24,7 @@ os.environ |= {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "MPLBACKEND": "Agg",
 }
+gc.set_threshold(100_000, 50, 50)  # what large libraries make as they are imported is no garbage
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: more threads only wait for each other
 
 # The shapes in signatures are checked at test time only: outside tests they cost nothing.

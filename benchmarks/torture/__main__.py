@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ SIZES = {
     "real_changes": 1000,
     "cosmetic_changes": 1000,
     "bad_inputs": 100_000,
-    "write_faults": 2100,
+    "write_faults": 0,  # as many as writing calls make
     "writer_races": 100,
 }
 # Of changes there are as many as there are: at full size so many at least.
@@ -55,7 +56,7 @@ def _fell_short(given: argparse.Namespace, found: dict[str, dict[str, Any]]) -> 
         kind: min(size_of(kind, given.scale), _FULL[kind]) if kind in _FULL else size_of(kind, given.scale)
         for kind in found
     }
-    short = [kind for kind, report in found.items() if report["tried"] < wanted[kind]]
+    short = [k for k, report in found.items() if report["tried"] < report.get("wanted", wanted[k])]
     for kind in short:
         print(f"{kind} ran out of time: --minutes gives it more than {given.minutes:g}")
     return bool(short)
@@ -66,7 +67,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full sizes; 1 is full")
     parser.add_argument("--kinds", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=60, help="time that each kind may take")
+    parser.add_argument("--minutes", type=float, default=120, help="time that each kind may take")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="kinds that run at once")
     parser.add_argument("--folder", type=Path, default=_scratch(), help="where the tortured files lie")
     parser.add_argument("--output", type=Path, default=Path("results/benchmarks/torture.json"))
@@ -84,10 +85,13 @@ def size_of(kind: str, scale: float) -> int:
     return max(_LEAST.get(kind, 10), round(SIZES[kind] * scale))
 
 
-def _torturers(folder: Path, given: argparse.Namespace) -> dict[str, Callable[[], Any]]:
+def _torturers(folder: Path, given: argparse.Namespace) -> dict[str, list[Callable[[], Any]]]:
+    """Return what tortures, by kind; of a kind that several processes share, for each of them."""
     from benchmarks.torture import changes, damages, faults, inputs, kills, races
     from benchmarks.torture.tally import Budget
     from benchmarks.torture.world import World
+
+    full = given.scale >= 1
 
     def sized(kind: str) -> tuple[int, int, Budget]:
         return size_of(kind, given.scale), given.seed, Budget(60 * given.minutes)
@@ -98,16 +102,22 @@ def _torturers(folder: Path, given: argparse.Namespace) -> dict[str, Callable[[]
     def world(name: str, *seeds: int) -> World:
         return World(folder / name, seeds or (0, 1))
 
+    def faulted(part: int) -> Any:
+        budget = Budget(60 * given.minutes)
+        return faults.inject(world(f"wf{part}", 0), given.scale, given.seed, budget, part, parts)
+
+    # Below a tenth, setting up once more would cost more than it saves.
+    parts = given.jobs if given.scale >= 0.1 else 1
     return {
-        "kills_training": lambda: kills.kill_training(world("kt"), *sized("kills_training")),
-        "write_faults": lambda: faults.inject(world("wf", 0), *sized("write_faults")),
-        "kills_extraction": lambda: kills.kill_extraction(world("ke"), *sized("kills_extraction")),
-        "damages_zarr": lambda: damages.damage(world("dz"), "zarr", *sized("damages_zarr")),
-        "damages_hdf5": lambda: damages.damage(world("dh"), "hdf5", *sized("damages_hdf5")),
-        "bad_inputs": lambda: inputs.feed(folder / "bi", *sized("bad_inputs")),
-        "real_changes": lambda: changed("real_changes", changes.real_changes),
-        "cosmetic_changes": lambda: changed("cosmetic_changes", changes.cosmetic_changes),
-        "writer_races": lambda: races.race(world("wr"), *sized("writer_races")),
+        "kills_training": [lambda: kills.kill_training(world("kt"), *sized("kills_training"), full)],
+        "write_faults": [partial(faulted, part) for part in range(parts)],
+        "kills_extraction": [lambda: kills.kill_extraction(world("ke"), *sized("kills_extraction"), full)],
+        "damages_zarr": [lambda: damages.damage(world("dz"), "zarr", *sized("damages_zarr"))],
+        "damages_hdf5": [lambda: damages.damage(world("dh"), "hdf5", *sized("damages_hdf5"))],
+        "bad_inputs": [lambda: inputs.feed(folder / "bi", *sized("bad_inputs"))],
+        "real_changes": [lambda: changed("real_changes", changes.real_changes)],
+        "cosmetic_changes": [lambda: changed("cosmetic_changes", changes.cosmetic_changes)],
+        "writer_races": [lambda: races.race(world("wr", 0), *sized("writer_races"))],
     }
 
 
@@ -117,30 +127,43 @@ def _run(given: argparse.Namespace, folder: Path) -> dict[str, dict[str, Any]]:
 
     gc.freeze()  # no child looks for garbage among what it inherits
     logging.disable(logging.CRITICAL)  # what is expected to go wrong
-    torturers = {k: t for k, t in _torturers(folder, given).items() if k in given.kinds}
-    waiting, running, found = list(torturers), {}, {}
+    torturers = {kind: parts for kind, parts in _torturers(folder, given).items() if kind in given.kinds}
+    waiting = [(kind, number) for kind, parts in torturers.items() for number in range(len(parts))]
+    running: dict[int, tuple[str, int]] = {}
+    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in SIZES if kind in torturers}
     while waiting or running:
         while waiting and len(running) < given.jobs:
-            kind = waiting.pop(0)
-            running[_start(folder, kind, torturers[kind])] = kind
+            kind, number = waiting.pop(0)
+            running[_start(folder / f"{kind}-{number}.json", torturers[kind][number])] = kind, number
         child, status = os.wait()
-        kind = running.pop(child)
-        report = folder / f"{kind}.json"
+        kind, number = running.pop(child)
+        report = folder / f"{kind}-{number}.json"
         crashed = {"tried": 0, "failed": 1, "failures": [f"the torturer itself ended with {status}"]}
-        found[kind] = json.loads(report.read_bytes()) if report.exists() else crashed
-        _say(kind, found[kind])
-    return {kind: found[kind] for kind in SIZES if kind in found}
+        found[kind].append(json.loads(report.read_bytes()) if report.exists() else crashed)
+        if len(found[kind]) == len(torturers[kind]):
+            _say(kind, _together(found[kind]))
+    return {kind: _together(reports) for kind, reports in found.items()}
 
 
-def _start(folder: Path, kind: str, torturer: Callable[[], Any]) -> int:
+def _together(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the report of a kind that was dealt to several processes: numbers of its parts are added."""
+    whole = dict(reports[0])
+    for report in reports[1:]:
+        for name, value in report.items():
+            whole[name] = (
+                whole[name] + value if isinstance(value, int | float | list) and name in whole else value
+            )
+    return whole
+
+
+def _start(report: Path, torturer: Callable[[], Any]) -> int:
     child = os.fork()
     if child == 0:
         code = 1
         try:
             start = time.monotonic()
             tally = torturer()
-            text = json.dumps(tally.summary(time.monotonic() - start))
-            (folder / f"{kind}.json").write_text(text, encoding="utf-8")
+            report.write_text(json.dumps(tally.summary(time.monotonic() - start)), encoding="utf-8")
             code = 0
         except BaseException:
             import traceback
@@ -194,9 +217,10 @@ def code_fingerprint() -> str:
 
 def _estimate(found: dict[str, Any], given: argparse.Namespace) -> int:
     """Return seconds of all kinds at full size on this machine, from what was tried per second here."""
+    known = {"real_changes": 65, "cosmetic_changes": 32}
     total = 0.0
     for kind, report in found.items():
-        full = 65 if kind == "real_changes" else 32 if kind == "cosmetic_changes" else SIZES[kind]
+        full = report.get("at_full_size") or known.get(kind, SIZES[kind])
         total += report.get("seconds", 0) * full / max(1, report["tried"])
     return round(total / max(1, given.jobs))
 

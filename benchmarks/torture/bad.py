@@ -1,14 +1,17 @@
 """Good samples, and ways to be bad: each has a name, and says whether it must be refused."""
 
+import gzip
 import io
 import random
 import struct
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import soundfile
 import yaml
 from PIL import Image
@@ -45,10 +48,17 @@ def _tone(random_: random.Random) -> Any:
     return np.sin(np.arange(random_.randint(1, 3000)) * 0.1 + 0.1).astype(np.float32)
 
 
-def _wav(samples: Any, rate: int = RATE, subtype: str = "PCM_16") -> bytes:
+def _wav(samples: Any, rate: int = RATE, subtype: str = "PCM_16", kind: str = "WAV") -> bytes:
     buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate, format="WAV", subtype=subtype)
+    soundfile.write(buffer, samples, rate, format=kind, subtype=subtype)
     return buffer.getvalue()
+
+
+def _cut_recording(random_: random.Random) -> bytes:
+    """Return a recording of which at least one sample is missing."""
+    kind, subtype = random_.choice(_RECORDINGS)
+    whole = _wav(_tone(random_), subtype=subtype, kind=kind)
+    return whole[: random_.randrange(min(44, len(whole) // 2), len(whole) - 8)]  # padding is no sample
 
 
 def _not_finite(random_: random.Random) -> bytes:
@@ -58,7 +68,11 @@ def _not_finite(random_: random.Random) -> bytes:
 
 
 def _too_long(random_: random.Random) -> bytes:
-    seconds = random_.choice([LONGEST + 1, 10 * LONGEST])
+    return _of_seconds(random_.choice([LONGEST + 1, 10 * LONGEST]))
+
+
+@cache
+def _of_seconds(seconds: float) -> bytes:
     return _wav(np.sin(np.arange(int(seconds * 800)) * 0.1), rate=800)
 
 
@@ -67,6 +81,12 @@ def _image(random_: random.Random, kind: str = "PNG") -> bytes:
     pixels = np.frombuffer(random_.randbytes(9 * 7 * 3), np.uint8).reshape(9, 7, 3)
     Image.fromarray(pixels).save(buffer, kind)
     return buffer.getvalue()
+
+
+def _cut_image(random_: random.Random) -> bytes:
+    """Return an image of which at least one pixel is missing."""
+    whole = _image(random_, random_.choice(_KINDS))
+    return whole[: random_.randrange(60, len(whole) - 24)]  # PNG ends with checksums
 
 
 def _float_image(random_: random.Random) -> bytes:
@@ -86,6 +106,10 @@ def _bomb(random_: random.Random) -> bytes:
     head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     rows = zlib.compress(bytes(200_000), 9)
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", rows) + _chunk(b"IEND", b"")
+
+
+def _noise(random_: random.Random) -> bytes:
+    return b"noise" + random_.randbytes(random_.randint(0, 200))
 
 
 def bent(data: bytes, random_: random.Random) -> bytes:
@@ -113,10 +137,57 @@ def _characters(random_: random.Random) -> str:
     return "".join(chr(code) for code in found if not 0xD800 <= code < 0xE000) or "x"
 
 
-def _table(random_: random.Random) -> bytes:
-    lines = ["text,label,group"] + [f"t{n},{n % 2},g{n % 3}" for n in range(random_.randint(0, 9))]
-    data = "\n".join(lines).encode(random_.choice(["utf-8", "utf-16", "latin-1"]))
-    return bent(data + b"\n" + random_.randbytes(random_.randint(0, 60)), random_)
+def _half(random_: random.Random) -> str:
+    """Return a text with half of a surrogate pair in it."""
+    text = _characters(random_)
+    at = random_.randrange(len(text) + 1)
+    return text[:at] + chr(random_.randrange(0xDC00, 0xE000)) + text[at:]
+
+
+def _rows(random_: random.Random) -> list[str]:
+    """Return a table as it should be."""
+    return ["text,label,group", *(f"t{n},{n % 2},g{n % 3}" for n in range(random_.randint(2, 9)))]
+
+
+def _bent_table(random_: random.Random) -> tuple[str, bytes]:
+    data = "\n".join(_rows(random_)).encode(random_.choice(["utf-8", "utf-16", "latin-1"]))
+    data = bent(data + b"\n" + random_.randbytes(random_.randint(0, 60)), random_)
+    return random_.choice(["t.csv", "t.tsv", "t.parquet", "t.png"]), data
+
+
+def _changed_table(random_: random.Random, change: Callable[[str], str], line: int) -> tuple[str, bytes]:
+    """Return a table with one line changed; line -1 is any but the first."""
+    lines = _rows(random_)
+    at = random_.randrange(1, len(lines)) if line < 0 else line
+    lines[at] = change(lines[at])
+    return "t.csv", "\n".join(lines).encode(errors="surrogateescape")
+
+
+def _other_table(random_: random.Random) -> tuple[str, bytes]:
+    """Return a table under the name of another kind of file."""
+    ending = random_.choice(["parquet", "xlsx", "json", "zip", "pkl", "csv.gz", "csv.bz2", "csv.xz"])
+    return f"t.{ending}", "\n".join(_rows(random_)).encode()
+
+
+def _parquet(labels: Any) -> bytes:
+    buffer = io.BytesIO()
+    pd.DataFrame({"text": [f"t{n}" for n in range(len(labels))], "label": labels}).to_parquet(buffer)
+    return buffer.getvalue()
+
+
+def _cut_parquet(random_: random.Random) -> tuple[str, bytes]:
+    data = _parquet([0, 1, 0, 1])
+    return "t.parquet", data[: random_.randrange(len(data))]
+
+
+def _odd_labels(random_: random.Random) -> tuple[str, bytes]:
+    """Return a table whose labels are no classes."""
+    return "t.parquet", _parquet(random_.choice([[0.25, 1.5], [[0], [1]], [{"a": 1}, {"a": 2}]]))
+
+
+@cache
+def _packed_bomb() -> bytes:
+    return gzip.compress(b"text,label\n" + b"a,b\n" * 500_000)
 
 
 def _aliases(random_: random.Random) -> bytes:
@@ -191,6 +262,11 @@ def bad_name(random_: random.Random) -> str:
     return "n" + "".join(random_.choice(parts) for _ in range(random_.randint(1, 12)))
 
 
+# Names of good files: what they are is not what their endings say.
+GOOD_NAMES = ("plain.dat", "two words.txt", "'quoted' \"name\".mp3", "a\nline.jpg", "\u00fc;$(true)-rf #.csv")
+
+
+@cache
 def good(modality: str) -> list[Any]:
     """Return five good samples."""
     random_ = random.Random(5)
@@ -206,40 +282,66 @@ def _duplicate(modality: str) -> Way:
 
 
 _KINDS = ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"]
+_RECORDINGS = [
+    *(("WAV", subtype) for subtype in ("PCM_16", "PCM_U8", "PCM_24", "FLOAT", "IMA_ADPCM")),
+    *((kind, "PCM_16") for kind in ("WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")),
+    ("OGG", "VORBIS"),
+]
 _RATES = [8000, 16000, 44100]
 _LINES = ["'", '"', "\n", "\r\n", ",", ";", "\\"]
 SPEECH = (
     Way("empty file", lambda _: b""),
     Way("of no length", lambda _: _wav(np.zeros(0, np.float32))),
-    Way("not finite", _not_finite),
+    Way("not finite", _not_finite, weight=3),
     Way("too long", _too_long),
-    Way("silent", lambda random_: _wav(0 * _tone(random_))),
-    Way("cut in its header", lambda random_: _wav(_tone(random_))[: random_.randrange(44)]),
-    Way("an image", _image),
-    Way("bent", lambda r: bent(_wav(_tone(r), r.choice(_RATES)), r), refuse=False, weight=16),
+    Way("silent", lambda random_: _wav(0 * _tone(random_)), weight=2),
+    Way("cut in its header", lambda random_: _wav(_tone(random_))[: random_.randrange(44)], weight=3),
+    Way("cut in its samples", _cut_recording, weight=8),
+    Way("an image", _image, weight=2),
+    Way("noise", _noise, weight=3),
+    Way("bent", lambda r: bent(_wav(_tone(r), r.choice(_RATES)), r), refuse=False, weight=5),
     _duplicate("speech"),
 )
 VISION = (
     Way("empty file", lambda _: b""),
-    Way("bomb", _bomb),
-    Way("a recording", lambda random_: _wav(_tone(random_))),
+    Way("bomb", _bomb, weight=2),
+    Way("a recording", lambda random_: _wav(_tone(random_)), weight=2),
     Way("PostScript", lambda _: _EPS),
-    Way("not finite", _float_image),
-    Way("cut in its header", lambda r: _image(r, r.choice(["PNG", "JPEG"]))[: r.randrange(1, 60)]),
-    Way("bent", lambda r: bent(_image(r, r.choice(_KINDS)), r), refuse=False, weight=32),
+    Way("not finite", _float_image, weight=2),
+    Way("cut in its header", lambda r: _image(r, r.choice(["PNG", "JPEG"]))[: r.randrange(1, 60)], weight=4),
+    Way("cut in its pixels", _cut_image, weight=8),
+    Way("noise", _noise, weight=3),
+    Way("bent", lambda r: bent(_image(r, r.choice(_KINDS)), r), refuse=False, weight=5),
     _duplicate("vision"),
 )
 TEXT = (
     Way("empty", lambda _: ""),
-    Way("white space", lambda random_: " \t\u00a0\u2003" * random_.randint(1, 9)),
-    Way("half a character", lambda random_: "\ud800" * random_.randint(1, 99)),
+    Way("white space", lambda r: "".join(r.choices(" \t\n\r\u00a0\u2003", k=r.randint(1, 30))), weight=5),
+    Way("half a character", lambda random_: "\ud800" * random_.randint(1, 99), weight=2),
+    Way("half a character within", _half, weight=8),
     Way("any characters", _characters, refuse=False),
     Way("control characters", lambda r: r.choice("\x00\ufeff\u202e") * r.randint(1, 99), refuse=False),
     Way("long", lambda random_: "word " * random_.randint(1000, 9000), refuse=False),
-    Way("quotes and lines", lambda r: "x" + r.choice(_LINES) * r.randint(1, 40), refuse=False, weight=3),
+    Way("quotes and lines", lambda r: "x" + r.choice(_LINES) * r.randint(1, 40), refuse=False),
     _duplicate("text"),
 )
-TABLES = (Way("bent", _table, refuse=False),)
+# Names and contents of files.
+TABLES = (
+    Way("empty file", lambda _: ("t.csv", b"")),
+    Way("no rows", lambda _: ("t.csv", b"text,label\n")),
+    Way("other columns", lambda r: _changed_table(r, lambda _: "words,kind,group", 0)),
+    Way("one column only", lambda r: _changed_table(r, lambda _: "text", 0)),
+    Way("a field too many", lambda r: _changed_table(r, lambda line: f"{line},x", -1)),
+    Way("a quote without end", lambda r: _changed_table(r, lambda line: f'"{line}', -1)),
+    Way("no UTF-8", lambda r: _changed_table(r, lambda line: f"\udcff{line}", -1)),
+    Way("UTF-16", lambda r: ("t.csv", "\n".join(_rows(r)).encode("utf-16"))),
+    Way("another kind of file", _other_table, weight=2),
+    Way("a cut Parquet", _cut_parquet, weight=2),
+    Way("noise for Parquet", lambda r: ("t.parquet", _noise(r))),
+    Way("labels that are no classes", _odd_labels),
+    Way("a packed bomb", lambda _: ("t.csv.gz", _packed_bomb())),
+    Way("bent", _bent_table, refuse=False, weight=4),
+)
 CONFIGURATIONS = (
     Way("aliases of aliases", _aliases),
     Way("aliases in options", _options),
@@ -251,24 +353,28 @@ CONFIGURATIONS = (
     Way("a call", lambda _: b"!!python/object/apply:os.system ['true']\n"),
     Way("a long number", lambda random_: b"x: " + b"1" * random_.randint(1, 6000)),
     Way("bent", lambda r: bent(yaml.safe_dump(_CONFIGURATION).encode(), r), refuse=False),
-    Way("a field falsified", _falsified, refuse=False, weight=3),
+    Way("a field falsified", _falsified, refuse=False, weight=2),
 )
-# Paths that a table names, where a picture should lie.
+# Paths that a table names, where a picture or a recording should lie.
 PATHS = tuple(
     Way(name, lambda _, path=path: path)  # type: ignore[misc]
     for name, path in {
-        "missing": "nowhere.png",
+        "missing": "nowhere.bin",
         "nothing": "",
         "a folder": "inside",
-        "above the table": "../outside.png",
+        "above the table": "../outside.bin",
         "elsewhere": "/etc/hostname",
         "a device": "/dev/zero",
-        "a link to a device": "zero.png",
-        "a link that leaves": "leaves.png",
-        "a link that loops": "loop.png",
-        "a pipe": "pipe.png",
-        "a null character": "a\0b.png",
-        "an address": "https://localhost:9/a.png",
+        "a link to a device": "zero.bin",
+        "a link that leaves": "leaves.bin",
+        "a link that loops": "loop.bin",
+        "links in a circle": "there.bin",
+        "a folder that links to itself": "around/around/around/nowhere.bin",
+        "a pipe": "pipe.bin",
+        "a null character": "a\0b.bin",
+        "an address": "https://localhost:9/a.bin",
         "a long name": "x" * 5000,
+        "a text that says it is a picture": "text.png",
+        "a text that says it is a recording": "text.wav",
     }.items()
 )

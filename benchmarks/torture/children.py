@@ -1,5 +1,7 @@
 """Forked children of a warm parent: work that may be killed, crash, hang or eat memory."""
 
+import gc
+import importlib
 import os
 import resource
 import select
@@ -9,6 +11,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +70,23 @@ def run_child(
         text = streams.read().decode(errors="replace")
     killed = not ready and kill_after is not None and status == -signal.SIGKILL
     return Ended(status, text if ready or killed else f"{text}\nno end after {wait} s", seconds, killed)
+
+
+def warm(work: Callable[[], object]) -> Ended:
+    """Run work in a child and import here what it imported, so that later children need not."""
+    known, mark = set(sys.modules), "imported:"
+
+    def listing() -> None:
+        work()
+        print(mark, *(name for name in sys.modules if name not in known))
+
+    ended = run_child(listing)
+    if ended.code == 0:
+        for name in ended.text.rpartition(mark)[2].split():
+            with suppress(ImportError):
+                importlib.import_module(name)
+        gc.freeze()  # no child looks for garbage among what it inherits
+    return ended
 
 
 def _be_child(work: Callable[[], object], streams: int, mebibytes: int | None) -> None:

@@ -21,6 +21,7 @@ from daam_bench.errors import DaamBenchError
 
 Damage = Callable[[Path, random.Random], None]
 _BATCH = 25
+_REPAIRED, _EXTRACTED = "repaired", "extracted_again_as_the_remedy_says"
 
 
 def _files(folder: Path) -> list[Path]:
@@ -217,26 +218,33 @@ def examine(folder: Path, expected: tuple[Any, ...]) -> tuple[str | None, bool]:
     return None, found
 
 
-def mend(world: World, folder: Path, kind: str, expected: dict[str, bytes]) -> tuple[str | None, int]:
-    """Repair, or where the manifest is lost extract again as the remedy says; return problem and rows."""
+def mend(
+    world: World, kind: str, folder: Path, whole: Path, expected: dict[str, bytes]
+) -> tuple[str | None, int, str]:
+    """Repair; where that is refused because of the manifest alone, extract again as the remedy says.
+
+    Return what is wrong, or None, the number of rows that were computed, and which of the two it was.
+    """
     from rich.progress import Progress
 
-    from daam_bench.cache.manifest import read_manifest
     from daam_bench.cache.repair import repair_cache
 
-    manifest = folder / "manifest.json"
+    manifest, way = folder / "manifest.json", _REPAIRED
+    kept = manifest.exists() and manifest.read_bytes() == (whole / "manifest.json").read_bytes()
     StandIn.rows.take()
     try:
-        read_manifest(manifest)
         rows = repair_cache(folder, Progress(disable=True))
-    except DaamBenchError:
+    except DaamBenchError as error:
+        if kept:
+            return f"repair refuses, though the manifest is as it was: {error}", 0, way
+        way = _EXTRACTED
         manifest.unlink(missing_ok=True)
         world.extract(folder, kind)
         rows = json.loads(manifest.read_bytes())["measurements"]["last_run_computed_samples"]
     problem = differences(state_of(folder), expected)
     if problem is None and not verify_cache(folder).ok:
         problem = "verify finds something after the repair"
-    return problem, int(rows)
+    return problem, int(rows), way
 
 
 def _concerned(folder: Path, whole: Path) -> int:
@@ -274,7 +282,7 @@ def _checksums(manifest: Path) -> dict[int, str]:
 def damage(world: World, kind: str, count: int, seed: int, budget: Budget) -> Tally:
     """Damage copies of a cache `count` times, and repair each."""
     tally, whole = Tally(), world.finished_cache(kind)
-    mended = 0
+    mended, ways = 0, {_REPAIRED: 0, _EXTRACTED: 0}
     start = 0
     while start < count and budget.left():
         numbers = range(start, min(count, start + _BATCH))
@@ -289,12 +297,14 @@ def damage(world: World, kind: str, count: int, seed: int, budget: Budget) -> Ta
             if not line["found"]:
                 tally.count("not_found_by_verify", line["name"])
             mended += line["rows"]
+            if line["way"]:
+                ways[line["way"]] += 1
         start += len(lines)
         if ended.code:
             recipe = f"{kind}, seed {seed}, number {start}: {_NAMES[start % len(_NAMES)]}"
             tally.note(recipe, f"the process died or hung: {ended.problem()}")
             start += 1
-    tally.facts["rows_extracted_again"] = mended
+    tally.facts |= ways | {"rows_extracted_again": mended}
     return tally
 
 
@@ -313,14 +323,15 @@ def _batch(world: World, kind: str, whole: Path, numbers: range, seed: int, repo
             problem, found = examine(folder, expected)
             if not found and name not in _FORGED:
                 problem = problem or "verify finds nothing"
-            rows = 0
+            rows, way = 0, None
             if problem is None:
                 allowed = _concerned(folder, whole)
-                problem, rows = mend(world, folder, kind, files)
+                problem, rows, way = mend(world, kind, folder, whole, files)
                 if problem is None and rows > allowed:
                     problem = f"{rows} rows extracted again, at most {allowed} concerned"
             line = {"recipe": f"{kind}, seed {seed}, number {number}: {name}", "name": name}
-            handle.write(json.dumps(line | {"problem": problem, "found": found, "rows": rows}) + "\n")
+            line |= {"problem": problem, "found": found, "rows": rows, "way": way}
+            handle.write(json.dumps(line) + "\n")
             handle.flush()
 
 

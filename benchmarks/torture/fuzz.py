@@ -2,9 +2,13 @@
 
 `python -m benchmarks.torture.fuzz` tries each in a process of its own and writes the file
 results/benchmarks/fuzz.json; `--parser NAME` tries one here, and prints the bytes that crashed it.
+
+Left out is what is a plain call of a library: Parquet (pyarrow), images (PIL), the tensors of checkpoints and
+models (safetensors), arrays and their metadata (zarr, h5py), recordings but for the sizes in their headers.
 """
 
 import argparse
+import hashlib
 import json
 import logging
 import os
@@ -15,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from daam_bench.errors import DaamBenchError
@@ -102,13 +107,86 @@ def ctranslate2(data: bytes) -> None:
     read_variables(data, "WhisperSpec")
 
 
+def recording_sizes(data: bytes) -> None:
+    from daam_bench.encoders.cut_recordings import check_whole
+
+    check_whole(data)
+
+
+def checkpoint(data: bytes) -> None:
+    from daam_bench.training.checkpoint import _checksum, load_checkpoint
+    from daam_bench.training.replica import Replica
+
+    # It stays empty: tensors would have to have the right sha256, too.
+    stem, replica = _FOLDER / "fold0_seed0", Replica.__new__(Replica)
+    text = data.decode(errors="replace")
+    for content in (data, json.dumps({"checksum": _checksum(text), "facts": text}).encode()):
+        _written("fold0_seed0.checkpoint.json", content)
+        load_checkpoint(stem, "key", replica)
+
+
+def structure(data: bytes) -> None:
+    from daam_bench.cache.structure import restore_structure
+
+    for content in (data, hashlib.sha256(data).digest() + data):
+        with suppress(OSError):  # a size that no disk has
+            restore_structure(_written("cache.h5", b"values"), _written("cache.h5.structure", content))
+
+
+def rates(data: bytes) -> None:
+    from daam_bench.cache.rates import read_journals, sum_measurements
+
+    _written("parts/a.zarr.1-of-1.rates.jsonl", data)
+    sum_measurements(read_journals(_FOLDER / "parts", "a.zarr"))
+
+
+def part(data: bytes) -> None:
+    from daam_bench.cache.extraction import _measured, _read_part
+
+    file = _written("no parts/part.json", data)
+    _measured([_read_part(file)], file.parent)
+
+
+def probes(data: bytes) -> None:
+    from daam_bench.costs.probed import PROBE, Probes, _key
+
+    entry = b'{"probes": {"' + _key({}).encode() + b'": ' + data + b"}}"
+    for content in (data, entry):
+        found = Probes(_written(PROBE, content).parent)
+        found.rate({}), found.step({}), found.problem({})
+
+
+def weights_index(data: bytes) -> None:
+    from daam_bench.checks.weights import _names_of
+
+    _names_of(_written("model.safetensors.index.json", data))
+
+
+def made_of(data: bytes) -> None:
+    from daam_bench.analysis.tables.made_of import ENDING, read_made_of
+
+    read_made_of(_written(f"table.{ENDING}", data).with_name("table.csv"))
+
+
+def table(data: bytes) -> None:
+    from daam_bench.config import DatasetConfig
+    from daam_bench.datasets.table import read_table
+
+    for encoding in (None, "cp1252"):
+        path = str(_written("samples.csv", data))
+        read_table(DatasetConfig(kind="table", path=path, modality="text", encoding=encoding))
+
+
 def _known(*parsers: Callable[[bytes], None]) -> dict[str, Callable[[bytes], None]]:
     return {parser.__name__: parser for parser in parsers}
 
 
 PARSERS = _known(
-    ledger, manifest, config, inert_pickle, iemocap, vader, record, finished, memory_of_contents, ctranslate2
+    *(ledger, manifest, structure, rates, part, checkpoint, record, finished, made_of, probes),
+    *(config, memory_of_contents, weights_index, ctranslate2),
+    *(table, iemocap, vader, inert_pickle, recording_sizes),
 )
+_MEASURED = b'{"computed_samples": 2, "reused_samples": 1, "units": 8.0, "seconds": 0.5, "unit": "tokens"}'
 SEEDS = {
     "ledger": b'{"chunk":0,"sha256":"00","lengths":[1],"quarantined":{"a":"b"}}',
     "manifest": b'{"store":"a.zarr","attributes":{"x":[1]}}',
@@ -119,6 +197,17 @@ SEEDS = {
     "record": b'{"key":"x","dataset":"d","epochs":[]}',
     "finished": b'{"records": ["fold0_seed0.json"], "keys": ["x"]}',
     "memory_of_contents": b'{"a file": [[1, 2, 3, 4], "00"]}',
+    "structure": struct.pack("<QQ", 6, 0) + struct.pack("<QQ", 1, 2) + b"ab",
+    "rates": b"\n" + _MEASURED + b"\n" + _MEASURED[:9],
+    "part": b'{"store": "a.zarr", "part": [1, 1], "measurements": ' + _MEASURED + b"}",
+    "checkpoint": b'{"key": "key", "tensors": "fold0_seed0.1.checkpoint", "sha256": "00", "epochs": [], '
+    b'"pending": [1, 0.5, 0.5], "best_epoch": 1, "best_rank": 0.5, "learning_rates": [0.1], "plateau": null, '
+    b'"seconds": [1, 1, 0], "joules": null}',
+    "made_of": b'{"runs": {"runs/a": "00"}, "studies": {}}',
+    "probes": b'{"samples_per_second": 2.5, "seconds": {"step": 1, "sample": 1, "start": 1}, "problem": "x"}',
+    "weights_index": b'{"weight_map": {"a": "model-1-of-1.safetensors"}}',
+    "table": b'text,label,group\n"one, two",0,a\nthree,1,b\n',
+    "recording_sizes": b"RIFF,\0\0\0WAVEfmt \x10\0\0\0" + bytes(16) + b"data\x08\0\0\0" + bytes(8),
     "ctranslate2": struct.pack("<IH", 6, 12)
     + b"WhisperSpec\0"
     + struct.pack("<IIH", 1, 1, 2)
@@ -139,7 +228,7 @@ def main() -> int:
     if given.parser:
         _fuzz(given.parser, given.seconds, given.seed)
     found = {name: _in_its_own_process(name, given.seconds, given.seed) for name in PARSERS}
-    _write(found, given.seed)
+    _write(found, given.seconds, given.seed)
     return int(any(report["crashed"] for report in found.values()))
 
 
@@ -155,10 +244,15 @@ def _in_its_own_process(name: str, seconds: int, seed: int) -> dict[str, object]
     return report
 
 
-def _write(found: dict[str, dict[str, object]], seed: int) -> None:
+def _write(found: dict[str, dict[str, object]], seconds: int, seed: int) -> None:
     from daam_bench.environment import describe_environment
 
-    facts = {"seed": seed, "date": time.strftime("%Y-%m-%d"), "environment": describe_environment("cpu", 1)}
+    facts = {
+        "seconds": seconds,
+        "seed": seed,
+        "date": time.strftime("%Y-%m-%d"),
+        "environment": describe_environment("cpu", 1),
+    }
     path = Path("results/benchmarks/fuzz.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"parsers": found, **facts}, indent=1) + "\n", encoding="utf-8")
@@ -170,16 +264,25 @@ def _fuzz(name: str, seconds: int, seed: int) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["daam_bench", "yaml"]):
+        import daam_bench.analysis.tables.made_of
         import daam_bench.assets.ctranslate2
+        import daam_bench.cache.extraction
         import daam_bench.cache.ledger
         import daam_bench.cache.manifest
+        import daam_bench.cache.rates
+        import daam_bench.cache.structure
+        import daam_bench.checks.weights
         import daam_bench.config.merge
         import daam_bench.contents
+        import daam_bench.costs.probed
         import daam_bench.datasets.iemocap
         import daam_bench.datasets.inert_pickle
+        import daam_bench.datasets.table
         import daam_bench.datasets.vader
+        import daam_bench.encoders.media
         import daam_bench.plan
-        import daam_bench.records  # noqa: F401
+        import daam_bench.records
+        import daam_bench.training.checkpoint  # noqa: F401
     logging.disable(logging.CRITICAL)
     os.fsync = lambda _: None  # thousands of them would only wear a disk
 

@@ -6,50 +6,81 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.torture.children import command_line, run_child
+from benchmarks.torture.children import command_line, run_child, warm
 from benchmarks.torture.tally import Budget, Tally
 from benchmarks.torture.work import VARIANTS
-from benchmarks.torture.world import FORMATS, World, differences, state_of
+from benchmarks.torture.world import FORMATS, CountingEpochs, StandIn, World, differences, state_of
 
 Writer = Callable[[Path], None]
 
 
 def race(world: World, count: int, seed: int, budget: Budget) -> Tally:
-    """Let several processes write the same results at once, `count` times."""
+    """Let several processes write the same results at once, `count` times.
+
+    Who comes second waits: all together compute no more than they do one after the other.
+    """
     tally, random_ = Tally(), random.Random(seed)
     cache = world.finished_cache("zarr")
+
+    def train(folder: Path) -> None:
+        world.train(cache, folder, VARIANTS[0])
+
     jobs: dict[str, list[Writer]] = {
         **{f"two extractions to {k}": [lambda f, k=k: world.extract(f, k)] * 2 for k in FORMATS},
         "two parts of one cache": [lambda f, n=n: _part(world, f, n) for n in (1, 2)],
         "a part twice": [lambda f, n=n: _part(world, f, n) for n in (1, 1, 2)],
-        "two trainings": [lambda f: world.train(cache, f, VARIANTS[0])] * 2,
         "an extraction under a jumping clock": [lambda f: _under_jumps(lambda: world.extract(f, "zarr"))],
+        "two trainings": [train] * 2,
+        "a training under a jumping clock": [lambda f: _under_jumps(lambda: train(f))],
     }
-    # Training is slow and simple: a lock around all of it.
-    names = [name for name in jobs for _ in range(1 if name == "two trainings" else 3)]
-    expected = {name: _alone(world, name, works) for name, works in jobs.items()}
+    # Each once, before any is repeated; training is slow and simple: a lock around all of it.
+    names = [*jobs, *[name for name in jobs if "training" not in name] * 2]
+    expected: dict[str, tuple[dict[str, bytes], tuple[int, int]]] = {}
     for number in range(count):
         if not budget.left():
             break
         name = names[number % len(names)]
+        if name not in expected:
+            expected[name] = _one_by_one(world, name, jobs[name])
         folder = world.fresh("race")
         pauses = [0.0, *(random_.uniform(0, 0.15) for _ in jobs[name][1:])]
         problem = _together(folder, jobs[name], pauses)
+        computed = _computed()
         if problem is None and "part" in name:
             problem = run_child(lambda folder=folder: _finish(world, folder)).problem()
-        problem = problem or differences(state_of(folder), expected[name])
+        problem = problem or differences(state_of(folder), expected[name][0])
+        problem = problem or _too_much(computed, expected[name][1])
         tally.note(f"{name}, pauses {[round(pause, 4) for pause in pauses]}", problem)
+        tally.count("races", name)
     return tally
 
 
-def _alone(world: World, name: str, works: list[Writer]) -> dict[str, bytes]:
-    if "hdf5" in name or "train" not in name:
-        return state_of(world.finished_cache("hdf5" if "hdf5" in name else "zarr"))
+def _one_by_one(world: World, name: str, works: list[Writer]) -> tuple[dict[str, bytes], tuple[int, int]]:
+    """Return what writers leave that come one after the other, and how many rows and epochs they compute."""
+    whole = {kind: world.finished_cache(kind) for kind in FORMATS}
     folder = world.fresh("alone")
-    ended = run_child(lambda: works[0](folder))
-    if ended.code:
-        raise RuntimeError(ended.text)
-    return state_of(folder)
+    _computed()
+    for work in works:
+        ended = warm(lambda work=work: work(folder))
+        if ended.code:
+            raise RuntimeError(ended.text)
+    left = folder if "training" in name else whole["hdf5" if "hdf5" in name else "zarr"]
+    return state_of(left), _computed()
+
+
+def _computed() -> tuple[int, int]:
+    """Return how many rows and epochs were computed since the last call."""
+    return StandIn.rows.take(), CountingEpochs.begun.take()
+
+
+def _too_much(computed: tuple[int, int], expected: tuple[int, int]) -> str | None:
+    """Return how much was computed by two at once that one should have waited for, or None."""
+    found = [
+        f"{have} {what} computed, {need} one after the other"
+        for what, have, need in zip(("rows", "epochs"), computed, expected, strict=True)
+        if have > need
+    ]
+    return "; ".join(found) or None
 
 
 def _together(folder: Path, works: list[Writer], pauses: list[float]) -> str | None:

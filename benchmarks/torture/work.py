@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.torture.children import command_line, run_child
+from benchmarks.torture.children import Ended, command_line, run_child, warm
 from benchmarks.torture.world import CACHE_BYTES, FORMATS, ROWS_PER_CHUNK, World, emptied, opened
 from daam_bench.training.bench import MEMORY
 
 VARIANTS = ("daam_v2", "mha", "mixture")
+_PICKS = ("top-2", "bottom-2")  # a table of studies compares the two
 
 
 def _nothing(folder: Path) -> None:
@@ -52,48 +53,106 @@ def trainings(world: World) -> dict[str, Work]:
     found = {f"training of {v}": Work(lambda folder, v=v: world.train(cache, folder, v)) for v in VARIANTS}
 
     def stream(folder: Path) -> None:
-        os.environ[MEMORY] = str(0.8 * CACHE_BYTES / 2**30)
+        _stream()
         world.train(cache, folder, VARIANTS[0], CACHE_BYTES // 3)
 
     found["training from a stream"] = Work(stream)
     return found
 
 
+def _stream() -> None:
+    """Let the cache be larger than this process's memory."""
+    os.environ[MEMORY] = str(0.8 * CACHE_BYTES / 2**30)
+
+
+def chosen_layers(world: World) -> dict[str, Work]:
+    """Return the choice of layers by importance, and training on them, from a stream."""
+    records, picks = _trained(world) / "finished.json", {"picks": _PICKS, "seeds": world.seeds}
+    layers = world.folder / "layers.json"
+
+    def choose(output: Path) -> None:
+        command_line("step", "choose-layers", records, output, "--spec", json.dumps(picks))
+
+    if not layers.exists():
+        _whole(run_child(lambda: choose(layers)))
+    return {
+        "choice of layers": Work(lambda folder: choose(folder / "layers.json")),
+        "training on chosen layers": Work(lambda folder: _train_on(world, _PICKS[0], folder)),
+    }
+
+
+def _train_on(world: World, pick: str, folder: Path) -> None:
+    """Train on the layers of a pick, from a stream."""
+    _stream()
+    options = ("--layers", world.folder / "layers.json", "--pick", pick)
+    world.train(world.finished_cache("zarr"), folder, VARIANTS[0], CACHE_BYTES // 3, *options)
+
+
 def others(world: World) -> dict[str, Work]:
     """Return the listing of samples, the commands on a cache, and what is made of records."""
-    cache, run = world.finished_cache("zarr"), world.folder / "trained"
-    ended = run_child(lambda: world.train(cache, run, VARIANTS[0]))
+    cache, records = world.finished_cache("zarr"), _trained(world) / "finished.json"
+    manifest, replica = cache / "manifest.json", records.with_name(f"fold0_seed{world.seeds[0]}.json")
+    study = json.dumps({"records": [str(records)], "studies": _studied(world)})
+    of_tables = json.dumps({"records": [str(records)], "studies": []})
+    facts = {"title": "Tortured", "notes": [], "records": [str(records)], "manifests": [str(manifest)]}
+    dataset = world.dataset.model_dump_json()
+
+    def calls(*words: object, once: str = "") -> Work:
+        """Return what calls a command; `{}` in a word stands for the folder.
+
+        A command that refuses to replace what is there is called until that file is there.
+        """
+
+        def run(folder: Path) -> None:
+            if not once or not (folder / once).exists():
+                command_line(*(str(word).replace("{}", str(folder)) for word in words))
+
+        return Work(run)
+
+    again = f"runs/tortured/stand-in/{VARIANTS[0]}/{replica.name}"
+    prune = calls("cache", "prune", "{}/cache", "--yes").run
+    return {
+        "listing": calls("step", "list-samples", "tortured", "{}/samples.parquet", "--spec", dataset),
+        "check for leakage": calls("step", "check-leakage", world.samples, "{}/found.csv", "--spec", dataset),
+        "conversion": calls(
+            "cache", "convert", cache, "{}/copy", "--to", "hdf5", once="copy/manifest.json"
+        ),  # a second copy would be refused
+        "export": calls("cache", "export", cache, "{}/layers.parquet"),
+        "plot": calls("cache", "plot", cache, "--output", "{}/cache.png"),
+        "prune": Work(prune, lambda folder: _beside_another(world, folder)),
+        "run of a record": calls("run", "--record", replica, "--cache", cache, "--output", "{}", once=again),
+        "new dataset": calls("new", "dataset", "own", world.table, "--output", "{}/own.yaml", "--force"),
+        "new variant": calls("new", "variant", "own_module", "--folder", "{}", "--force"),
+        "tables": calls("step", "write-tables", records, "--output", "{}/tables"),
+        "study tables": calls("step", "write-study-tables", "{}/tables", "--spec", of_tables),
+        "figures": calls("step", "write-figures", records, "--output", "{}/figures"),
+        "study figures": calls("step", "write-study-figures", "{}/figures", "--spec", study),
+        "report": calls("step", "write-report", "{}/report.html", "--spec", json.dumps(facts)),
+    }
+
+
+def _trained(world: World) -> Path:
+    """Return the folder of an undisturbed training job."""
+    folder, cache = world.folder / "trained", world.finished_cache("zarr")
+    if not folder.exists():
+        _whole(warm(lambda: world.train(cache, folder, VARIANTS[0])))
+    return folder
+
+
+def _studied(world: World) -> list[str]:
+    """Return the lists of records of undisturbed training on chosen layers, where a study's records lie."""
+    found = []
+    for pick in _PICKS:
+        folder = world.folder / "studies" / "tortured" / "stand-in" / f"layers-{pick}" / VARIANTS[0]
+        if not folder.exists():
+            _whole(run_child(lambda pick=pick, folder=folder: _train_on(world, pick, folder)))
+        found.append(str(folder / "finished.json"))
+    return found
+
+
+def _whole(ended: Ended) -> None:
     if ended.code:
         raise RuntimeError(ended.text)
-    records = run / "finished.json"
-    of_studies = json.dumps({"records": [str(records)], "studies": []})
-    of_report = json.dumps(
-        {"title": "Tortured", "notes": [], "records": [str(records)], "manifests": [f"{cache}/manifest.json"]}
-    )
-
-    def list_samples(folder: Path) -> None:
-        spec = world.dataset.model_dump_json()
-        command_line("step", "list-samples", "tortured", folder / "samples.parquet", "--spec", spec)
-
-    def convert(folder: Path) -> None:
-        if not (folder / "copy" / "manifest.json").exists():  # a second copy would be refused
-            command_line("cache", "convert", cache, folder / "copy", "--to", "hdf5")
-
-    def calls(*words: object) -> Callable[[Path], None]:
-        """Return what calls a command; `{}` in a word stands for the folder."""
-        return lambda folder: command_line(*(str(word).replace("{}", str(folder)) for word in words))
-
-    return {
-        "listing": Work(list_samples),
-        "conversion": Work(convert),
-        "export": Work(calls("cache", "export", cache, "{}/layers.parquet")),
-        "plot": Work(calls("cache", "plot", cache, "--output", "{}/cache.png")),
-        "prune": Work(calls("cache", "prune", "{}/cache", "--yes"), lambda f: _beside_another(world, f)),
-        "tables": Work(calls("step", "write-tables", records, "--output", "{}/tables")),
-        "study tables": Work(calls("step", "write-study-tables", "{}/tables", "--spec", of_studies)),
-        "figures": Work(calls("step", "write-figures", records, "--output", "{}/figures")),
-        "report": Work(calls("step", "write-report", "{}/report.html", "--spec", of_report)),
-    }
 
 
 def _beside_another(world: World, folder: Path) -> None:

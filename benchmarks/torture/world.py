@@ -136,11 +136,10 @@ class World:
             "label": [n % 2 for n in range(SAMPLES)],
             "group": [f"g{n % 3}" for n in range(SAMPLES)],
         }
-        pd.DataFrame(table).to_csv(folder / "table.csv", index=False)
+        self.table = folder / "table.csv"
+        pd.DataFrame(table).to_csv(self.table, index=False)
         settings = {"content": "text", "label": "label", "group": "group"}
-        self.dataset = DatasetConfig(
-            kind="table", path=str(folder / "table.csv"), modality="text", columns=settings
-        )
+        self.dataset = DatasetConfig(kind="table", path=str(self.table), modality="text", columns=settings)
         frame = list_samples("tortured", self.dataset)
         self.samples = folder / "samples.parquet"
         write_atomically(self.samples, frame.to_parquet(index=False))
@@ -177,12 +176,13 @@ class World:
             "step", "finish-cache", self.samples, part, "--manifest", folder / "manifest.json", "--spec", spec
         )
 
-    def train(self, cache: Path, folder: Path, variant: str, shuffle_bytes: int = 2**20) -> None:
+    def train(
+        self, cache: Path, folder: Path, variant: str, shuffle_bytes: int = 2**20, *options: object
+    ) -> None:
         """Run a training job by the command line, in this process."""
         spec = self.training_spec(variant, shuffle_bytes).model_dump_json()
-        command_line(
-            "step", "train-variant", cache / "manifest.json", folder / "finished.json", "--spec", spec
-        )
+        words = ("step", "train-variant", cache / "manifest.json", folder / "finished.json", "--spec", spec)
+        command_line(*words, *options)
 
     def finished_cache(self, kind: str) -> Path:
         """Return the folder of an undisturbed cache."""

@@ -9,9 +9,9 @@ import pandas as pd
 
 from daam_bench.adapters.presets import ENCODER_VARIANTS
 from daam_bench.analysis.significance import (
-    best_group,
-    compare_replicas,
+    baseline_scores,
     mean_interval,
+    paired_gain,
     resampling_ratio,
     unit_values,
 )
@@ -78,17 +78,14 @@ def caches_of(frame: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
         yield str(dataset), str(encoder), part
 
 
-def score_interval(part: pd.DataFrame, column: str = "score_percent") -> tuple[float, float]:
-    """Return the 95 % interval of the mean of one variant on one cache (`significance.mean_interval`).
+def score_interval(part: pd.DataFrame) -> tuple[float, float]:
+    """Return the 95 % interval of the mean score of one variant on one cache, within 0 to 100 %.
 
     Args:
-        part: its rows of `replica_frame`.
-        column: what the mean is of; a score lies in 0 to 100, and so does its interval.
+        part: its rows of `replica_frame`; the interval is `significance.mean_interval`.
     """
-    low, high = mean_interval(unit_values(part, column), resampling_ratio(part))
-    if column == "score_percent":
-        return float(np.clip(low, 0, 100)), float(np.clip(high, 0, 100))
-    return low, high
+    low, high = mean_interval(unit_values(part), resampling_ratio(part))
+    return float(np.clip(low, 0, 100)), float(np.clip(high, 0, 100))
 
 
 def summary_frame(replicas: pd.DataFrame) -> pd.DataFrame:
@@ -96,12 +93,11 @@ def summary_frame(replicas: pd.DataFrame) -> pd.DataFrame:
 
     `std_percent` is the population standard deviation (ddof 0) over folds x seeds, as in the paper. Intervals
     are of means over folds, seeds averaged (over seeds if there is one fold). Gains are paired: each replica
-    against the baseline on the same fold. `significantly_best` marks the variants
-    of `significance.best_group`.
+    against the baseline on the same fold.
     """
     rows = []
     for dataset, encoder, cache in caches_of(replicas):
-        best = best_group(compare_replicas(cache))
+        best_layer = baseline_scores(cache).get("best_single_layer", pd.Series(dtype=float))
         for variant, part in cache.groupby("variant", sort=False):
             scores = part["score_percent"].to_numpy()
             low, high = score_interval(part)
@@ -118,20 +114,14 @@ def summary_frame(replicas: pd.DataFrame) -> pd.DataFrame:
                 "std_percent": scores.std(),
                 "low_percent": low,
                 "high_percent": high,
-                "significantly_best": variant in best,
             }
-            rows.append(row | _gain("majority", part, cache) | _gain("best_single_layer", part, cache))
+            row |= _gain("majority", part, part["majority_percent"])
+            rows.append(row | _gain("best_single_layer", part, part["fold"].map(best_layer)))
     return pd.DataFrame(rows)
 
 
-def _gain(baseline: str, part: pd.DataFrame, cache: pd.DataFrame) -> dict[str, float]:
+def _gain(baseline: str, part: pd.DataFrame, reference: pd.Series) -> dict[str, float]:
     """Return the mean paired gain over a baseline in points of percent, with its interval."""
-    if baseline == "majority":
-        reference = part["majority_percent"]
-    else:
-        scores = cache[cache["variant"] == baseline].set_index("fold")["score_percent"]
-        reference = part["fold"].map(scores)
-    gains = part.assign(gain=part["score_percent"] - reference)
-    low, high = score_interval(gains, "gain")
     name = f"gain_over_{baseline}"
-    return {name: gains["gain"].mean(), f"{name}_low": low, f"{name}_high": high}
+    gain, low, high = paired_gain(part, reference)
+    return {name: gain, f"{name}_low": low, f"{name}_high": high}

@@ -1,5 +1,6 @@
 """Choose layers from the Importance Factor, fold by fold, from what training may see."""
 
+import logging
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -9,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from daam_bench.analysis.importance import importance_factor, mean_density, read_density
-from daam_bench.errors import ConfigError
 from daam_bench.records import read_records
 from daam_bench.studies.names import Pick
 
@@ -21,28 +21,18 @@ def layer_importance(density: npt.NDArray[np.floating]) -> npt.NDArray[np.floati
 
 
 def pick_layers(importance: npt.NDArray[np.floating], pick: Pick, fold: int) -> list[int]:
-    """Return the numbers of the layers that a pick keeps, ascending, from 1.
+    """Return the numbers of the layers that a pick keeps, ascending, from 1; all if there are not more.
 
     Args:
         importance: of each layer, [layer]; of equal ones the first is taken.
         pick: single layers, or a block of neighbours of highest (lowest) mean importance.
         fold: random layers are drawn for each fold, by a generator of (size, draw, fold).
-
-    Raises:
-        ConfigError: if there are not more layers than are to be kept.
     """
-    layers = len(importance)
-    if pick.size >= layers:
-        raise ConfigError(
-            "a layer ablation must leave layers out",
-            where="studies, sizes",
-            expected=f"numbers below the encoder's {layers} layers",
-            found=pick.size,
-        )
+    size = min(pick.size, len(importance))
     # A candidate is a single layer, or a block that begins at a layer.
-    width = pick.size if pick.block else 1
+    width = size if pick.block else 1
     values = np.convolve(importance, np.full(width, 1 / width), mode="valid")
-    count = 1 if pick.block else pick.size
+    count = 1 if pick.block else size
     if pick.side == "random":
         generator = np.random.default_rng([pick.size, pick.draw, fold])
         starts = generator.choice(len(values), size=count, replace=False)
@@ -57,7 +47,8 @@ def choose_layers(folder: Path, picks: Sequence[str], seeds: Sequence[int]) -> d
     """Return the layers of every pick for each fold of a trained density variant.
 
     The density of a fold is averaged over its TRAINING samples and over seeds: neither labels nor inputs of
-    the samples that score the retrained model have a part in the choice.
+    the samples that score the retrained model have a part in the choice. A pick that leaves no layer out,
+    of an encoder whose depth was not known when the run was planned, is warned of.
 
     Args:
         folder: records of the variant.
@@ -69,7 +60,6 @@ def choose_layers(folder: Path, picks: Sequence[str], seeds: Sequence[int]) -> d
         text, ready for JSON.
 
     Raises:
-        ConfigError: if there are not more layers than are to be kept.
         RecordError: if a record is missing or damaged.
     """
     records = sorted((r for r in read_records(folder) if r.seed in seeds), key=lambda r: (r.fold, r.seed))
@@ -77,6 +67,10 @@ def choose_layers(folder: Path, picks: Sequence[str], seeds: Sequence[int]) -> d
         fold: layer_importance(mean_density([read_density(folder, run, "training") for run in runs]))
         for fold, runs in groupby(records, key=lambda r: r.fold)
     }
+    depth = len(importance[records[0].fold])
+    for name in picks:
+        if Pick.parse(name).size >= depth:
+            logging.warning("%s leaves no layer out: the encoder has %d", name, depth)
     return {
         "variant": records[0].variant,
         "samples": "training",

@@ -13,6 +13,8 @@ TABLES = (
     "entropy",
     "parameter_counts",
     "parameter_ranges",
+    "cost",
+    "runs",
     "selection_worth",
     "protocols",
     "switch_effects",

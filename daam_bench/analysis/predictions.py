@@ -10,6 +10,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
+from daam_bench.analysis.significance import ALPHA
 from daam_bench.errors import RecordError
 from daam_bench.records import RunRecord
 
@@ -70,6 +71,16 @@ def compare_predictions(correct: dict[str, pd.Series]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["first", "second", "only_first", "only_second", "mcnemar_p"])
     corrected = multipletests(frame["mcnemar_p"], method="holm")[1] if rows else []
     return frame.assign(mcnemar_p_holm=corrected)
+
+
+def agrees(pairs: pd.DataFrame) -> pd.Series:
+    """Return for each pair whether McNemar's test finds a difference, in the direction of the mean scores.
+
+    Args:
+        pairs: columns difference, of `significance.compare_pairs`, and those of `compare_predictions`.
+    """
+    ahead: pd.Series = np.sign(pairs["only_first"] - pairs["only_second"]) == np.sign(pairs["difference"])
+    return ahead & (pairs["mcnemar_p_holm"] < ALPHA)
 
 
 def _mcnemar(first: str, second: str, left: pd.Series, right: pd.Series) -> tuple[str, str, int, int, float]:

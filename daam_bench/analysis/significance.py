@@ -56,6 +56,22 @@ def mean_interval(units: npt.ArrayLike, resampling_ratio: float) -> tuple[float,
     return float(low), float(high)
 
 
+def paired_gain(replicas: pd.DataFrame, reference: pd.Series) -> tuple[float, float, float]:
+    """Return the mean gain of a variant over a baseline in points, with the 95 % interval of `mean_interval`.
+
+    Gains that are equal on every unit give no interval, as in `compare_pairs`.
+
+    Args:
+        replicas: rows of the variant on one cache.
+        reference: score of the baseline on the fold of each row; folds without one take no part.
+    """
+    gains = replicas.assign(gain=replicas["score_percent"] - reference).dropna(subset="gain")
+    units = unit_values(gains, "gain")
+    varied = bool(len(units)) and np.ptp(units) > _ROUNDING
+    low, high = mean_interval(units, resampling_ratio(gains)) if varied else (float("nan"), float("nan"))
+    return float(gains["gain"].mean()), low, high
+
+
 def student_interval(mean: npt.ArrayLike, error: npt.ArrayLike, freedom: int) -> tuple[Values, Values]:
     """Return the ends of Student's 95 % intervals, mean +- t error; an error of 0 gives the mean itself.
 
@@ -95,36 +111,39 @@ def compare_pairs(units: pd.DataFrame, resampling_ratio: float) -> pd.DataFrame:
     Returns:
         Columns first, second, units, difference (points of percent), low and high (95 % interval of the
         difference, not corrected for the number of pairs), p, p_holm (Holm's correction over all pairs of
-        the table), effect (mean over standard deviation of the differences, Cohen's d_z, ddof 1),
-        detectable (points of percent, see `minimum_detectable`) and detectable_holm (the same at the level
-        ALPHA / pairs, the strictest of Holm's). With fewer than two units nothing is tested (nan);
-        differences that are equal on every unit give no variance to test against (p = 1).
+        the table), significant (p_holm < 0.05), effect (mean over standard deviation of the differences,
+        Cohen's d_z, ddof 1), detectable (points of percent, see `minimum_detectable`) and detectable_holm
+        (the same at the level ALPHA / pairs, the strictest of Holm's). With fewer than two units, and where
+        differences are equal on every unit, there is no variance to test against: interval, p and the rest
+        are nan, and nothing is significant. Holm's correction counts such pairs all the same.
     """
     order = units.mean().sort_values(ascending=False, kind="stable").index
     pairs = list(combinations(order, 2))
     first, second = [a for a, _ in pairs], [b for _, b in pairs]
     differences = units[first].to_numpy() - units[second].to_numpy()
     count, mean = len(units), differences.mean(axis=0)
-    frame = pd.DataFrame({"first": first, "second": second, "units": count, "difference": mean})
+    columns = {"first": first, "second": second, "units": [count] * len(pairs), "difference": mean}
     if count < 2 or not pairs:
         unknown = ["low", "high", "p", "p_holm", "effect", "detectable", "detectable_holm"]
-        return frame.assign(**dict.fromkeys(unknown, float("nan")))
-    spread = differences.std(axis=0, ddof=1)
-    constant = np.ptp(differences, axis=0) <= _ROUNDING
+        nothing = dict.fromkeys(unknown, np.full(len(pairs), np.nan))
+        return pd.DataFrame(columns | nothing | {"significant": np.zeros(len(pairs), bool)})
+    varied = np.ptp(differences, axis=0) > _ROUNDING
+    spread = np.where(varied, differences.std(axis=0, ddof=1), np.nan)
     error = spread * sqrt(1 / count + resampling_ratio)
-    p = np.ones(len(pairs))
-    p[~constant] = 2 * stats.t.sf(np.abs(mean[~constant] / error[~constant]), count - 1)
+    p = 2 * stats.t.sf(np.abs(mean / error), count - 1)
     low, high = student_interval(mean, error, count - 1)
-    varied = np.where(constant, np.nan, spread)
-    return frame.assign(
-        low=low,
-        high=high,
-        p=p,
-        p_holm=multipletests(p, alpha=ALPHA, method="holm")[1],
-        effect=mean / varied,
-        detectable=varied * minimum_detectable(count, resampling_ratio),
-        detectable_holm=varied * minimum_detectable(count, resampling_ratio, ALPHA / len(pairs)),
-    )
+    corrected = multipletests(np.where(varied, p, 1.0), alpha=ALPHA, method="holm")[1]
+    columns |= {
+        "low": low,
+        "high": high,
+        "p": p,
+        "p_holm": np.where(varied, corrected, np.nan),
+        "significant": varied & (corrected < ALPHA),
+        "effect": mean / spread,
+        "detectable": spread * minimum_detectable(count, resampling_ratio),
+        "detectable_holm": spread * minimum_detectable(count, resampling_ratio, ALPHA / len(pairs)),
+    }
+    return pd.DataFrame(columns)
 
 
 @cache
@@ -151,11 +170,11 @@ def minimum_detectable(units: int, resampling_ratio: float, alpha: float = ALPHA
 
 
 def best_group(pairs: pd.DataFrame) -> list[str]:
-    """Return the variants to be marked as significantly best; none if the data do not single out a group.
+    """Return the variants that stand out from the others; none if the data do not single out a group.
 
-    The smallest group at the top in which every variant is significantly better (p_holm < 0.05) than every
-    variant outside it. Variants in it share the mark: they are not told apart. Holm's correction covers all
-    pairs, so in at most 5 % of tables any mark is wrong, whichever variants are truly equal.
+    The smallest group at the top in which every variant is significantly better than every variant outside
+    it. Variants in it are not told apart. Holm's correction covers all pairs, so in at most 5 % of tables any
+    group is wrong, whichever variants are truly equal. `comparisons.mark_best` asks more of it.
 
     Args:
         pairs: what `compare_pairs` returns.
@@ -163,7 +182,7 @@ def best_group(pairs: pd.DataFrame) -> list[str]:
     order = list(dict.fromkeys([*pairs["first"], *pairs["second"]]))
     rank = {variant: place for place, variant in enumerate(order)}
     first, second = pairs["first"].map(rank).to_numpy(), pairs["second"].map(rank).to_numpy()
-    significant = (pairs["p_holm"] < ALPHA).to_numpy()
+    significant = pairs["significant"].to_numpy(bool)
     for size in range(1, len(order)):
         across = (first < size) & (second >= size)
         if significant[across].all():
@@ -177,6 +196,27 @@ def resampling_ratio(replicas: pd.DataFrame) -> float:
 
 
 def compare_replicas(replicas: pd.DataFrame) -> pd.DataFrame:
-    """Return `compare_pairs` of the trained variants of one cache; baselines take no part."""
+    """Return `compare_pairs` of the trained variants of one cache, with `unit` (folds or seeds)."""
     trained = replicas[replicas["kind"] != "baseline"]
-    return compare_pairs(paired_units(trained), resampling_ratio(trained))
+    units = paired_units(trained)
+    return compare_pairs(units, resampling_ratio(trained)).assign(unit=f"{units.index.name}s")
+
+
+def baseline_scores(replicas: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return the score in percent on each fold of every baseline that was run on one cache, by name."""
+    rows = replicas[replicas["kind"] == "baseline"]
+    return {str(name): part.groupby("fold")["score_percent"].mean() for name, part in rows.groupby("variant")}
+
+
+def is_better(replicas: pd.DataFrame, baseline: pd.Series) -> bool:
+    """Tell whether a variant is significantly better than a baseline: its whole interval of the gain above 0.
+
+    That is the test of `compare_pairs` of one pair. A baseline has one seed, so the variant's mean over seeds
+    stands against it on each fold; with one fold each seed does.
+
+    Args:
+        replicas: rows of the variant on one cache.
+        baseline: its score on each fold, as `baseline_scores` has it.
+    """
+    _, low, _ = paired_gain(replicas, replicas["fold"].map(baseline))
+    return low > 0

@@ -1,7 +1,9 @@
 """HDF5: one file, the same chunks, fletcher32 checksums, dimension scales for xarray."""
 
+import ctypes
 import json
 import math
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,8 +16,6 @@ from daam_bench.cache.store import TEXTS, Block, CacheLayout, EmbeddingStore, re
 from daam_bench.cache.structure import restore_structure, save_structure
 from daam_bench.errors import CacheError
 
-# Objects of files that could not be closed, as on a full disk: HDF5 crashes when they are let go of.
-_UNCLOSED: list[object] = []
 _FLETCHER32 = [h5py.h5z.FILTER_FLETCHER32]
 # A text as it lies in an array: its length, and where it is, which several texts may have in common.
 _TEXT = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])
@@ -167,10 +167,14 @@ class Hdf5Store(EmbeddingStore):
             self.file = h5py.File(self.path, "r+")
             self.embeddings = self._array("embeddings")
             length = self._array("length")  # held until all is flushed, as in `create`
-            if lengths is not None:
-                length[:] = lengths
-            _write_attributes(self.file, attributes)
-            self._flush()
+            try:
+                if lengths is not None:
+                    length[:] = lengths
+                _write_attributes(self.file, attributes)
+                self._flush()
+            except BaseException:
+                _never_let_go_of(self.file, self.embeddings, length)
+                raise
             _copy_of(self.path).unlink()
 
     def close(self) -> None:
@@ -179,7 +183,7 @@ class Hdf5Store(EmbeddingStore):
             with writing(self.path):
                 self.file.close()
         except BaseException:
-            _UNCLOSED.append((self.file, self.embeddings))
+            _never_let_go_of(self.file, self.embeddings)
             raise
 
     def _read(self, name: str) -> npt.NDArray[Any]:
@@ -240,6 +244,21 @@ class Hdf5Store(EmbeddingStore):
     def _flush(self) -> None:
         self.file.flush()
         sync(self.path)
+
+
+@cache
+def _leave_without_hdf5() -> None:
+    """Let the process end before HDF5's last work in it, where the C library can: glibc."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "on_exit"):
+        libc.on_exit(libc._exit, None)
+
+
+def _never_let_go_of(*objects: h5py.File | h5py.Dataset) -> None:
+    """Keep objects of a file that could not be written, as on a full disk: letting go, HDF5 crashes."""
+    for held in objects:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(held.id))
+    _leave_without_hdf5()
 
 
 def _is_stored_as_here(array: h5py.Dataset, name: str) -> bool:

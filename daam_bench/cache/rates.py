@@ -101,7 +101,9 @@ def read_journals(parts: Path, store: str) -> list[dict[str, Any]]:
     found = []
     for file in sorted(parts.glob(f"{store}.*.rates.jsonl")):
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-            with suppress(ValueError, TypeError, RecursionError, AttributeError):
+            with suppress(
+                ValueError, TypeError, LookupError, ArithmeticError, RecursionError, AttributeError
+            ):
                 facts = json.loads(line)
                 sum_measurements([facts])
                 found.append(facts)

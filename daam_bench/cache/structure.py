@@ -6,6 +6,7 @@ HDF5's own metadata has no checksums: one flipped bit can change a name, or keep
 import hashlib
 import os
 import struct
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,18 +82,35 @@ def restore_structure(file: Path, copy: Path) -> None:
     checksum, content = content[:32], content[32:]
     if hashlib.sha256(content).digest() != checksum:
         return
-    size, _ = _HEAD.unpack_from(content)
-    at = _HEAD.size
+    size, parts = _parts_of(content, copy)
     with file.open("r+b") as handle:
-        while at < len(content):
-            start, length = _HEAD.unpack_from(content, at)
-            at += _HEAD.size
+        for start, part in parts:
             handle.seek(start)
-            handle.write(content[at : at + length])
-            at += length
+            handle.write(part)
         handle.truncate(size)
         handle.flush()
         os.fsync(handle.fileno())
+
+
+def _parts_of(content: bytes, copy: Path) -> tuple[int, list[tuple[int, bytes]]]:
+    """Return the size of a file, and what lay where in it.
+
+    Raises:
+        CacheError: if a part is not whole, or lies outside of the file.
+    """
+    parts, at = [], _HEAD.size
+    with reading("its copy of the structure is damaged", copy):
+        size, _ = _HEAD.unpack_from(content)
+        if size > sys.maxsize:
+            raise ValueError("no file has its size")
+        while at < len(content):
+            start, length = _HEAD.unpack_from(content, at)
+            at += _HEAD.size
+            if start + length > size or at + length > len(content):
+                raise ValueError("a part lies outside")
+            parts.append((start, content[at : at + length]))
+            at += length
+    return size, parts
 
 
 def _gaps(size: int, places: Places) -> Iterator[tuple[int, int]]:

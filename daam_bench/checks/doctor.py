@@ -25,6 +25,7 @@ def examine(base: Path, overlays: Sequence[Path], results: Path) -> list[Finding
     jobs = len(plan.jobs) + len(plan.studies) + len(plan.tunings)
     caches = f"{len(plan.caches)} cache{'s' if len(plan.caches) > 1 else ''}"
     findings.append(Finding("ok", "configuration", f"{jobs} training jobs on {caches}"))
+    findings += [Finding("ok", "studies", note) for note in plan.notes]
     costs, needs = estimate_costs(config, plan, results), list(hub_needs(plan))
     return [
         *findings,

@@ -36,7 +36,7 @@ def weight_files(find: Callable[[str], Path | None]) -> tuple[list[str], list[st
 def _names_of(index: Path) -> list[str]:
     try:
         return sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ["weights that a damaged index names"]
 
 

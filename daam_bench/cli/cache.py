@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from daam_bench.cli.output import AsJson, Format, OutputFormat, print_rows
+from daam_bench.cli.output import AsJson, Format, OutputFormat, print_json, print_rows
 
 cache_app = typer.Typer(help="Look into an embedding cache, prove it, mend it.", no_args_is_help=True)
 
@@ -39,10 +39,10 @@ def cache_info(
     output: Format = OutputFormat.TABLE,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is in a cache, from what, how big, statistics of each layer and a few rows."""
+    """Show what is in a cache, from what, how big, how fast made, statistics of each layer, some rows."""
     from daam_bench.cache.inspect import describe_cache
 
-    description = describe_cache(path, rows)
+    description = describe_cache(path, rows) | _extraction_of(path)
     if as_json or output is OutputFormat.JSON:
         typer.echo(json.dumps(description, indent=1))
         return
@@ -54,6 +54,17 @@ def cache_info(
             typer.echo(f"{key.replace('_', ' ')}: " + ", ".join(f"{k} {v}" for k, v in value.items()))
         else:
             typer.echo(f"{key.replace('_', ' ')}: {value}")
+
+
+def _extraction_of(path: Path) -> dict[str, object]:
+    """Return what the extraction measured; nothing of a store that lies apart from its manifest."""
+    from daam_bench.cache.manifest import find_manifest, read_manifest
+    from daam_bench.errors import CacheError
+
+    try:
+        return {"extraction": read_manifest(find_manifest(path))["measurements"]}
+    except CacheError:
+        return {}
 
 
 @cache_app.command("verify")
@@ -79,20 +90,27 @@ def cache_verify(path: CachePath, output: Format = OutputFormat.TABLE, as_json: 
 
 
 @cache_app.command("repair")
-def cache_repair(path: CachePath) -> None:
+def cache_repair(path: CachePath, as_json: AsJson = False) -> None:
     """Extract again what is missing or damaged in a cache, and only that."""
+    from daam_bench.cache.reader import open_cache
     from daam_bench.cache.repair import repair_cache
     from daam_bench.steps import progress_bar
 
     with progress_bar("samples/s") as progress:
         computed = repair_cache(path, progress)
-    typer.echo(f"{path}: {computed} samples extracted again")
+    if as_json:
+        cache = open_cache(path)
+        size = {"samples": cache.layout.samples, "chunks": cache.layout.chunks}
+        print_json({"path": cache.path, "samples_extracted_again": computed} | size)
+    else:
+        typer.echo(f"{path}: {computed} samples extracted again")
 
 
 @cache_app.command("prune")
 def cache_prune(
     path: CachePath,
     yes: Annotated[bool, typer.Option("--yes", help="remove them; without it they are only shown")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the stores that a cache's manifest does not name, older ones; with --yes remove them.
 
@@ -100,7 +118,12 @@ def cache_prune(
     """
     from daam_bench.cache.prune import prune_cache
 
-    for other in prune_cache(path, yes):
+    found = prune_cache(path, yes)
+    if as_json:
+        facts = [{"path": other.path, "bytes": other.size, "in_use": other.in_use} for other in found]
+        print_json([fact | {"removed": yes and not fact["in_use"]} for fact in facts])
+        return
+    for other in found:
         done = "in use, left alone" if other.in_use else "removed" if yes else "would be removed (--yes)"
         typer.echo(f"{other.path}: {other.size / 2**20:.1f} MiB, {done}")
 
@@ -112,11 +135,17 @@ def cache_convert(
         Path, typer.Argument(parser=_place, metavar="FOLDER", help="folder or URL for the copy")
     ],
     kind: Annotated[CacheFormat, typer.Option("--to", help="format of the copy")],
+    as_json: AsJson = False,
 ) -> None:
     """Copy a cache into the other format; values, labels and identity stay."""
     from daam_bench.cache.conversion import convert_cache
+    from daam_bench.cache.manifest import find_manifest
 
-    typer.echo(str(convert_cache(path, target, kind.value)))
+    store = convert_cache(path, target, kind.value)
+    if as_json:
+        print_json({"path": store, "manifest": find_manifest(target)})
+    else:
+        typer.echo(str(store))
 
 
 @cache_app.command("plot")
@@ -138,12 +167,16 @@ def cache_export(
     path: CachePath,
     target: Annotated[Path, typer.Argument(help="file: .parquet, .npz, or .csv for the metadata alone")],
     layers: Annotated[str | None, typer.Option(help="layers to take, for example 1,4-6; all")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write metadata and chosen layers of a cache to one file, in bounded memory."""
     from daam_bench.cache.export import export_cache
 
     count = export_cache(path, target, None if layers is None else _numbers(layers))
-    typer.echo(f"{target}: {count} samples")
+    if as_json:
+        print_json({"path": target, "samples": count})
+    else:
+        typer.echo(f"{target}: {count} samples")
 
 
 def _numbers(text: str) -> list[int]:

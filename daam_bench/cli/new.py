@@ -43,6 +43,9 @@ def new_dataset(
     ] = None,
     label: Annotated[str | None, typer.Option(help="column of labels")] = None,
     group: Annotated[str | None, typer.Option(help="column of groups (speaker, session, source)")] = None,
+    no_group: Annotated[
+        bool, typer.Option("--no-group", help="samples have no groups, whatever columns are called")
+    ] = False,
     split: Annotated[str | None, typer.Option(help="column of splits")] = None,
     score_on: Annotated[str | None, typer.Option(help="split that scores; test, else validation")] = None,
     encoding: Annotated[str | None, typer.Option(help="of a CSV or TSV file; UTF-8, else cp1252")] = None,
@@ -69,6 +72,13 @@ def new_dataset(
     from daam_bench.scaffold.dataset import draft_dataset
     from daam_bench.scaffold.overlay import as_yaml, declare_model
 
+    if no_group and (group or group_pattern):
+        raise ConfigError(
+            "groups are asked for and refused",
+            where="--no-group",
+            found=f"--group {group}" if group else f"--group-pattern {group_pattern}",
+            remedy="Leave one of them out.",
+        )
     target = output or Path("config") / f"{name}.yaml"
     if target.exists() and not force:
         raise ConfigError(
@@ -90,6 +100,7 @@ def new_dataset(
         {key: value for key, value in columns.items() if value is not None},
         None if model is None else declare_model(model, model_revision),
         score_on,
+        grouped=not no_group,
     )
     text = as_yaml(draft.overlay, draft.choices, target)
     write_atomically(target, text.encode())

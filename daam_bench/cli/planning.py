@@ -48,7 +48,7 @@ def plan(
         print_json([asdict(cost) for cost in costs])
         return
     _print_plan(costs)
-    for line in _idle(config, jobs):
+    for line in [*jobs.notes, *_idle(config, jobs)]:
         _echo(line)
 
 

@@ -36,8 +36,9 @@ def explain(
 
     For example `explain accuracy_summary --dataset vader --encoder minilm-l6 --variant daam_v1`, or
     `explain results/tables/accuracy_summary.csv:vader:minilm-l6:daam_v1:mean_percent`, or
-    `explain layer_ablation:daam_v1:side=top:layers_kept=3:fold=0`. With --repeat, exit code 1 says that the
-    number did not come out the same.
+    `explain layer_ablation:daam_v1:side=top:layers_kept=3:fold=0`, or `explain runs:daam_v1:fold=0:seed=1`
+    for one run. With --repeat, exit code 1 says that the number did not come out the same; of a measured one,
+    such as `explain cost:daam_v1:wall_seconds`, what was not measured beside it is compared.
     """
     from daam_bench.provenance.address import find_cell
     from daam_bench.provenance.trace import trace_cell
@@ -60,7 +61,7 @@ def explain(
     else:
         _print_trace(trace, results)
         if repetition is not None:
-            _print_repetition(repetition)
+            _print_repetition(repetition, trace.cell.measured)
     if repetition is not None and not repetition.same:
         raise typer.Exit(1)
 
@@ -75,10 +76,14 @@ def _results_of(address: str, results: Path) -> Path:
     return file.resolve().parents[1] if file.resolve().parent.name == "tables" else results
 
 
-def _print_repetition(repetition: "Repetition") -> None:
+def _print_repetition(repetition: "Repetition", measured: bool) -> None:
     said = "the same" if repetition.same else "NOT the same"
     values = f"{repetition.table} in the table, {repetition.repeated} now"
+    if measured:
+        values += f"\na clock or a meter gave it; what can be compared ({', '.join(repetition.compared)})"
     typer.echo(f"\nrepeated {repetition.replicas} replicas: {values}: {said}")
+    if measured and repetition.differing:
+        typer.echo(f"other than in the table: {', '.join(repetition.differing)}")
     if repetition.table != repetition.records:
         typer.echo(
             f"the records that are there give {repetition.records}: the table, or a record, was changed since"
@@ -94,6 +99,7 @@ def _as_data(trace: "Trace", results: Path, repetition: "Repetition | None") -> 
     return {
         "address": trace.cell.address,
         "value": trace.cell.value,
+        "measured": trace.cell.measured,
         "row": trace.cell.row,
         "command": _command(trace, results),
         "records": [

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from daam_bench.cache.manifest import MANIFEST
 from daam_bench.config import Config
 from daam_bench.costs.actual import Actual, measured_costs
 from daam_bench.costs.jobs import KINDS, PlannedJob, planned_jobs
@@ -73,6 +74,7 @@ class _Facts:
     place: tuple[str, str]
     size: DatasetSize
     shape: tuple[int, int] | None
+    why_no_shape: str
     folds: int | None
     jobs: list[PlannedJob]
     rate: float | None
@@ -116,7 +118,8 @@ def _cost(config: Config, plan: Plan, place: tuple[str, str], results: Path, pro
 
 def _facts(config: Config, plan: Plan, place: tuple[str, str], results: Path, probes: Probes) -> _Facts:
     dataset = plan.datasets[place[0]]
-    size, shape = dataset_size(place[0], dataset, results), encoder_shape(plan.encoders[place[1]])
+    size = dataset_size(place[0], dataset, results)
+    shape, why = encoder_shape(plan.encoders[place[1]], results / "embeddings" / Path(*place) / MANIFEST)
     jobs = planned_jobs(config, plan, place)
     protocol, seconds = config.protocol.model_dump(mode="json"), {}
     for job in jobs:
@@ -129,7 +132,7 @@ def _facts(config: Config, plan: Plan, place: tuple[str, str], results: Path, pr
     gigabytes = size.samples * shape[0] * shape[1] * bytes_each / 1e9 if size.samples and shape else None
     rate = probes.rate(facts_of_rate(config, plan, place))
     folds = folds_of(dataset.folds, size.groups)
-    return _Facts(place, size, shape, folds, jobs, rate, seconds, gigabytes)
+    return _Facts(place, size, shape, why, folds, jobs, rate, seconds, gigabytes)
 
 
 def _comparisons(facts: _Facts, actual: Actual) -> list[Comparison]:
@@ -162,7 +165,7 @@ def _unknown(facts: _Facts, problem: str) -> list[str]:
     """Return one line for each thing that is not known, with the reason."""
     size = facts.size
     unknown = [] if size.samples is not None else [f"samples: {' '.join(size.source.split())}"]
-    unknown += [] if facts.shape else [f"size of {facts.place[1]}: its config.json is not here yet"]
+    unknown += [] if facts.shape else [f"size of {facts.place[1]}: {facts.why_no_shape}"]
     unknown += [] if facts.folds else ["folds: the groups are not known yet"]
     predictable = [job for job in facts.jobs if job.predictable]
     lacking = [job.variant for job in predictable if job.folder not in facts.seconds]

@@ -44,6 +44,10 @@ class PlannedJob:
             return training.model_copy(update={"density_heads": None})
         return training
 
+    def layers_of(self, depth: int) -> int:
+        """Return how many layers of a cache of so many it is trained on."""
+        return min(self.layers or depth, depth)
+
     @property
     def protocol(self) -> Protocol:
         """The switches in force."""

@@ -1,6 +1,5 @@
 """A short probe: a few real samples through the encoder, a few training steps at the true shape."""
 
-from pathlib import Path
 from pkgutil import resolve_name
 from time import perf_counter
 
@@ -12,6 +11,7 @@ from daam_bench.cache.batches import encode_runs
 from daam_bench.config import DatasetConfig, EncoderConfig, Protocol, ShortClips, TrainingConfig
 from daam_bench.costs.prediction import StepCost
 from daam_bench.datasets.clips import cut_into_clips
+from daam_bench.datasets.file_pattern import files_folder
 from daam_bench.datasets.registry import dataset_kind
 from daam_bench.encoders.base import load_encoder
 from daam_bench.errors import DataError
@@ -28,8 +28,10 @@ def probe_encoder(
 ) -> float:
     """Return how many samples a second an encoder takes, over a spread of real samples.
 
+    Samples that cannot be used are not counted: refusing one takes no time.
+
     Raises:
-        DataError: if the dataset cannot be read or has no samples.
+        DataError: if the dataset cannot be read, has no samples, or none of the spread can be used.
         EncoderError: if the encoder cannot be opened.
     """
     frame: pd.DataFrame = resolve_name(dataset_kind(dataset.kind).reader)(dataset)
@@ -37,15 +39,20 @@ def probe_encoder(
         raise DataError("the dataset has no samples", where=dataset.path)
     rows = np.unique(np.linspace(0, len(frame) - 1, _WARM_UP + _SAMPLES).astype(int))
     frame = frame.iloc[rows].reset_index(drop=True)
-    folder = Path(dataset.path) if Path(dataset.path).is_dir() else Path(dataset.path).parent
+    folder = files_folder(dataset)
     if dataset.clip_seconds is not None:
         frame = cut_into_clips(frame.assign(content_key=""), folder, dataset.clip_seconds)
     model = load_encoder(name, encoder, short_clips)
     warm_up = min(_WARM_UP, len(frame) // 2)
     list(encode_runs(model, [frame.iloc[:warm_up]], folder))
     start = perf_counter()
-    list(encode_runs(model, [frame.iloc[warm_up:]], folder))
-    return (len(frame) - warm_up) / (perf_counter() - start)
+    (encoded,) = encode_runs(model, [frame.iloc[warm_up:]], folder)
+    seconds = perf_counter() - start
+    usable = int((encoded.lengths >= 0).sum())
+    if not usable:
+        reason = next(iter(encoded.quarantined.values()))
+        raise DataError("none of the probed samples can be used", where=dataset.path, found=reason)
+    return usable / seconds
 
 
 def probe_variant(

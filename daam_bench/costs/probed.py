@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -31,13 +32,13 @@ class Probes:
         try:
             found = json.loads(self._path.read_bytes())
             self._found = {str(key): dict(entry) for key, entry in found["probes"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self._found = {}
 
     def rate(self, facts: Facts) -> float | None:
         """Return the samples that an encoder takes in a second; None if it was not probed."""
         found = self._found.get(_key(facts), {}).get("samples_per_second")
-        return float(found) if isinstance(found, int | float) and found > 0 else None
+        return float(found) if isinstance(found, int | float) and 0 < found < math.inf else None
 
     def step(self, facts: Facts) -> StepCost | None:
         """Return what a step of a variant costs; None if it was not probed."""
@@ -93,7 +94,7 @@ def facts_of_step(
     return {
         "variant": job.variant,
         "own_sha256": job.spec["own_sha256"],
-        "shape": [job.layers or shape[0], shape[1]],
+        "shape": [job.layers_of(shape[0]), shape[1]],
         "classes": classes,
         "training": {name: training[name] for name in _OF_A_STEP},
         "protocol": {name: value for name, value in ordinary.items() if name not in _NOT_OF_A_STEP},

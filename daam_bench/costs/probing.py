@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from daam_bench.cache.manifest import MANIFEST
 from daam_bench.config import Config
 from daam_bench.costs.jobs import planned_jobs
 from daam_bench.costs.probe import probe_encoder, probe_variant
@@ -28,7 +29,7 @@ def run_probe(config: Config, plan: Plan, results: Path) -> None:
 def _probe_variants(
     config: Config, plan: Plan, place: tuple[str, str], results: Path, probes: Probes
 ) -> None:
-    shape = encoder_shape(plan.encoders[place[1]])
+    shape, _ = encoder_shape(plan.encoders[place[1]], results / "embeddings" / Path(*place) / MANIFEST)
     classes = dataset_size(place[0], plan.datasets[place[0]], results).classes
     if shape is None or classes is None:
         return
@@ -37,7 +38,7 @@ def _probe_variants(
     for job in planned_jobs(config, plan, place):
         if job.predictable and (job.variant, job.layers) not in done:
             done.add((job.variant, job.layers))
-            layers = job.layers or shape[0]
             variant = plan.variants[job.variant]
-            cost = probe_variant(variant, (layers, shape[1]), classes, job.training, config.protocol)
+            seen = job.layers_of(shape[0]), shape[1]
+            cost = probe_variant(variant, seen, classes, job.training, config.protocol)
             probes.keep(facts_of_step(job, shape, classes, protocol), cost)

@@ -1,27 +1,17 @@
 """Sizes known before anything runs: samples, groups and classes of datasets, depth and width of encoders."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from daam_bench.cache.manifest import read_manifest
 from daam_bench.config import DatasetConfig, EncoderConfig, FoldRule
 from daam_bench.costs.samples import choose_if_here, listed_samples
 from daam_bench.datasets.base import DatasetKind
 from daam_bench.datasets.registry import dataset_kind
-from daam_bench.errors import DaamBenchError
-
-# Layers and features of models that a configuration names before they are fetched, by the end of their path.
-_KNOWN_SHAPES = {
-    "wavlm-large": (24, 1024),
-    "Llama-2-13b-hf": (40, 5120),
-    "beit-large": (24, 1024),
-    "minilm-l6": (6, 384),
-    "whisper-tiny-en": (4, 384),
-    "dinov2-small-shaped": (12, 384),
-}
-_DEPTHS, _WIDTHS = ("encoder_layers", "num_hidden_layers"), ("d_model", "hidden_size")
+from daam_bench.encoders.shapes import known_shape, shape_in
+from daam_bench.errors import CacheError, DaamBenchError, EncoderError, MachineError
 
 
 @dataclass(frozen=True)
@@ -90,19 +80,57 @@ def folds_of(rule: FoldRule, groups: int | None) -> int | None:
     return groups if rule.rule == "leave_one_group_out" else rule.count
 
 
-def encoder_shape(config: EncoderConfig) -> tuple[int, int] | None:
-    """Return (layers, features) of an encoder from its config.json or the table of known models."""
+def encoder_shape(config: EncoderConfig, manifest: Path) -> tuple[tuple[int, int] | None, str]:
+    """Return (layers, features) of an encoder, or None and why they are not known; nothing is downloaded.
+
+    Args:
+        config: of the encoder.
+        manifest: of a cache that may be there; it is asked where config.json has none of the usual names.
+    """
     file = Path(config.model) / "config.json"
     if not file.is_file() and config.revision is not None:
         from huggingface_hub import try_to_load_from_cache
 
         cached = try_to_load_from_cache(config.model, "config.json", revision=config.revision)
         file = Path(cached) if isinstance(cached, str) else file
+    shape, why = None, "its config.json is not here yet"
     if file.is_file():
         try:
-            facts = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:
-            return None
-        depth, width = (next((facts[n] for n in names if n in facts), None) for names in (_DEPTHS, _WIDTHS))
-        return (int(depth), int(width)) if depth and width else None
-    return _KNOWN_SHAPES.get(Path(config.model).name)
+            shape, why = shape_in(file), ""
+        except (OSError, ValueError):
+            why = "its config.json cannot be read"
+    else:
+        shape = known_shape(config)
+    shape = shape or _cached_shape(config, manifest)
+    if shape is None and not why:
+        shape, why = _opened_shape(config)
+    return shape, "" if shape else why
+
+
+def _cached_shape(config: EncoderConfig, manifest: Path) -> tuple[int, int] | None:
+    """Return what the cache of an encoder has."""
+    try:
+        facts = read_manifest(manifest)
+        made_by = facts["spec"]["encoder"]
+        _, layers, features = facts["shape"]
+    except (CacheError, MachineError, KeyError, TypeError, ValueError):
+        return None
+    same = (made_by.get("model"), made_by.get("revision")) == (config.model, config.revision)
+    return (layers, features) if same else None
+
+
+def _opened_shape(config: EncoderConfig) -> tuple[tuple[int, int] | None, str]:
+    """Return what transformers makes of a configuration, which takes seconds to import, or why it cannot."""
+    from transformers import AutoConfig
+
+    from daam_bench.encoders.loading import open_pretrained
+
+    try:
+        opened = open_pretrained(AutoConfig.from_pretrained, config, local_files_only=True)
+    except EncoderError as error:
+        return None, error.what
+    depth = getattr(opened, "encoder_layers", getattr(opened, "num_hidden_layers", None))
+    width = getattr(opened, "hidden_size", None)
+    if isinstance(depth, int) and isinstance(width, int):
+        return (depth, width), ""
+    return None, f"its config.json, of a {opened.model_type}, does not say how deep or how wide it is"

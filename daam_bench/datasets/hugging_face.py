@@ -75,7 +75,10 @@ def load_splits(config: DatasetConfig) -> dict[str, Any]:
     """
     from datasets import Dataset, disable_progress_bars, load_from_disk
     from datasets.exceptions import DatasetsError
+    from yaml import YAMLError
 
+    # Its README.md has settings, too, which may be anything.
+    refusals = (DatasetsError, YAMLError, OSError, ValueError, RuntimeError, TypeError, AttributeError)
     disable_progress_bars()
     path = Path(config.path)
     if not path.exists() and config.revision is None:
@@ -93,7 +96,7 @@ def load_splits(config: DatasetConfig) -> dict[str, Any]:
             loaded = {file.stem: _read_all(file) for file in tables}
         else:
             loaded = load_at_commit(config.path, config.subset, config.revision)
-    except (DatasetsError, OSError, ValueError, RuntimeError) as error:
+    except refusals as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"cannot be loaded ({first})", where=config.path) from None
     return {"train": loaded} if isinstance(loaded, Dataset) else dict(loaded)

@@ -2,18 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from transformers import AutoModel
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, AutoModel
 from transformers.utils import logging as hub_logging
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from daam_bench.config import EncoderConfig
 from daam_bench.encoders.hidden_states import LayerPooler
 from daam_bench.errors import EncoderError
+
+# What transformers ends in where files are missing, or do not say what it takes for granted.
+_REFUSALS = (
+    *(OSError, ValueError, ImportError, RuntimeError, KeyError, UnpicklingError),
+    *(AttributeError, TypeError, StrictDataclassError),
+)
 
 
 def open_pretrained(opener: Callable[..., Any], config: EncoderConfig, **options: Any) -> Any:
@@ -25,7 +32,7 @@ def open_pretrained(opener: Callable[..., Any], config: EncoderConfig, **options
     hub_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         return opener(config.model, revision=config.revision or "main", trust_remote_code=False, **options)
-    except (OSError, ValueError, ImportError, RuntimeError, KeyError, UnpicklingError) as error:
+    except _REFUSALS as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise EncoderError(
             f"transformers cannot open it ({first})",
@@ -41,7 +48,7 @@ def open_model(config: EncoderConfig) -> torch.nn.Module:
     Heads and mask tokens that no hidden state depends on may be missing.
 
     Raises:
-        EncoderError: if it cannot be opened or is an adapter of another model.
+        EncoderError: if it cannot be opened, is an adapter of another model, or asks for code of the hub.
     """
     if _is_adapter(config):
         raise EncoderError(
@@ -49,6 +56,7 @@ def open_model(config: EncoderConfig) -> torch.nn.Module:
             where=config.model,
             remedy="Merge it into its base model (peft's merge_and_unload) and save the whole.",
         )
+    _refuse_kernels(config)
     options = {"dtype": getattr(torch, config.dtype), "device_map": config.device_map}
     model, found = open_pretrained(AutoModel.from_pretrained, config, output_loading_info=True, **options)
     weights = model.state_dict()
@@ -69,6 +77,25 @@ def _is_adapter(config: EncoderConfig) -> bool:
         return find_adapter_config_file(config.model, revision=config.revision or "main") is not None
     except OSError:  # no such model: opening it says so
         return False
+
+
+def _refuse_kernels(config: EncoderConfig) -> None:
+    """Refuse a model whose attention is a repository of the hub: transformers would fetch and execute it."""
+    found = [name for name in _attentions(open_pretrained(AutoConfig.from_pretrained, config)) if "/" in name]
+    if found:
+        raise EncoderError(
+            "its configuration names code that would be fetched and executed",
+            where=config.model,
+            found=f"attn_implementation: {found[0]}",
+            remedy="Remove attn_implementation from a copy of its config.json, if you trust the rest.",
+        )
+
+
+def _attentions(settings: Any) -> Iterator[str]:
+    """Yield how a model, and each model within it, is to compute attention."""
+    yield str(settings._attn_implementation)
+    for name in settings.sub_configs:
+        yield from _attentions(getattr(settings, name))
 
 
 def make_pooler(model: Any) -> LayerPooler:

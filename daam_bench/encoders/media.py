@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from scipy.signal import resample_poly
 
 from daam_bench.contents import UNKNOWN_LENGTH, check_listed, open_stream, read_sample, recording_of
+from daam_bench.encoders.cut_recordings import check_whole
 from daam_bench.errors import DaamBenchError, DataError
 
 # Far beyond any encoder's input, and small enough to decode anywhere.
@@ -31,12 +32,13 @@ def read_audio(
     """Return a recording, or the clip of it that the row bounds, as mono [time] at `rate` Hz in [-1, 1].
 
     Raises:
-        DataError: if it cannot be decoded, is empty or silent, holds values that are not finite, is longer
-            than `most_seconds`, or changed since it was listed.
+        DataError: if it cannot be decoded, is cut off, empty or silent, holds values that are not finite, is
+            longer than `most_seconds`, or changed since it was listed.
         MachineError: if the machine cannot read its file.
         RecordError: if its content in the listing is damaged.
     """
     content = _content(row, folder)
+    check_whole(content)
     start, stop = row.get("start_second", math.nan), row.get("stop_second", math.nan)
     try:
         with _open_at(content, 0.0 if math.isnan(start) else start) as handle:

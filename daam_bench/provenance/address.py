@@ -15,6 +15,8 @@ from daam_bench.analysis.tables.base import read_texts
 from daam_bench.errors import RecordError, unknown_name
 
 Row = dict[str, str]
+# What the report shows of caches, and no table of runs has.
+_RATES = "rates"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class Cell:
     def value(self) -> str:
         """What the file has there."""
         return self.row[self.column]
+
+    @property
+    def measured(self) -> bool:
+        """Whether a clock or a meter gave it: another run gives another number."""
+        return self.column in self.table.measured
 
     @property
     def keys(self) -> Row:
@@ -90,6 +97,12 @@ def find_cell(address: str, options: Mapping[str, str], column: str | None, resu
 
 def _file_of(name: str, results: Path) -> Path:
     folder = results / "tables"
+    if name == _RATES:
+        raise RecordError(
+            "rates of extraction are of caches, not of runs",
+            where=results / "embeddings/<dataset>/<encoder>",
+            remedy="`daam-bench cache info` of that folder shows them.",
+        )
     file = Path(name) if name.endswith(".csv") else folder / f"{Path(name).stem}.csv"
     if name.endswith((".md", ".tex")):
         file = Path(name).with_suffix(".csv")

@@ -11,7 +11,7 @@ from daam_bench.analysis.tables import Results
 from daam_bench.analysis.tables.base import texts_of
 from daam_bench.cache.manifest import MANIFEST, read_manifest
 from daam_bench.errors import CacheError, RecordError
-from daam_bench.provenance.address import Cell
+from daam_bench.provenance.address import Cell, Row
 from daam_bench.provenance.trace import Trace
 from daam_bench.records import (
     FINISHED,
@@ -36,17 +36,22 @@ class Repetition:
         records: what the records that the table is made of give.
         repeated: what they give after training again.
         replicas: how many were trained again.
+        compared: the columns of the row that were held against the repetition: the number's own or, of one
+            that a clock or a meter gave, all that neither gave.
+        differing: those of them that did not come out the same.
     """
 
     table: str
     records: str
     repeated: str
     replicas: int
+    compared: list[str]
+    differing: list[str]
 
     @property
     def same(self) -> bool:
-        """Whether all three are equal to the last digit."""
-        return self.table == self.records == self.repeated
+        """Whether what can be compared is equal to the last digit: in table, records and repetition."""
+        return self.table == self.records and not self.differing
 
 
 def repeat_record(path: Path, cache: Path, output: Path, progress: Progress) -> RunRecord:
@@ -123,6 +128,7 @@ def _spec_of(path: Path, record: RunRecord) -> TrainingSpec | TuningSpec:
 def repeat_cell(trace: Trace, results: Path, output: Path, progress: Progress) -> Repetition:
     """Train every replica behind a number again below `output`, then compute the number from them.
 
+    A number of a clock or a meter comes out otherwise each time: the rest of its row is compared instead.
     Derived runs train on the layers, and under the protocol, that their own records name. Where the code is
     not the one that the records were made by, the trace's notes say so.
 
@@ -139,7 +145,7 @@ def repeat_cell(trace: Trace, results: Path, output: Path, progress: Progress) -
             expected="a new folder",
             remedy="Name another one.",
         )
-    before = number_in(trace.results, trace.cell)
+    before = row_in(trace.results, trace.cell)
     targets = {run.folder: output / run.tree for run in trace.runs}
     others = 0
     for run in trace.runs:
@@ -152,8 +158,12 @@ def repeat_cell(trace: Trace, results: Path, output: Path, progress: Progress) -
         [_completed(folder, targets[folder]) if folder in targets else folder for folder in known]
         for known in (trace.results.folders, trace.results.studies)
     ]
-    after = number_in(Results(*folders), trace.cell)
-    return Repetition(trace.cell.value, before, after, len(trace.runs))
+    after, column = row_in(Results(*folders), trace.cell), trace.cell.column
+    table = trace.cell.table
+    others_of_row = [name for name in after if name not in table.measured and name not in table.keys]
+    compared = others_of_row if trace.cell.measured else [column]
+    differing = [name for name in compared if after[name] != trace.cell.row.get(name)]
+    return Repetition(trace.cell.value, before[column], after[column], len(trace.runs), compared, differing)
 
 
 def _completed(folder: Path, target: Path) -> Path:
@@ -168,8 +178,8 @@ def _completed(folder: Path, target: Path) -> Path:
     return target
 
 
-def number_in(results: Results, cell: Cell) -> str:
-    """Return the number of an address in a freshly made table, as text in full precision.
+def row_in(results: Results, cell: Cell) -> Row:
+    """Return the row of an address in a freshly made table, as text in full precision.
 
     Raises:
         RecordError: if the table has no such row.
@@ -178,7 +188,7 @@ def number_in(results: Results, cell: Cell) -> str:
     found = [row for row in rows if all(row.get(name) == value for name, value in cell.keys.items())]
     if len(found) != 1 or cell.column not in found[0]:
         raise RecordError("the records do not give this row", where=cell.address)
-    return found[0][cell.column]
+    return found[0]
 
 
 def cache_of_record(path: Path) -> Path:

@@ -46,6 +46,8 @@ def trace_cell(cell: Cell, results: Path) -> Trace:
     runs = cell.table.sources(cell.keys, cell.column, made_of)
     caches, notes = _caches_of([run.record for run in runs], results)
     notes += [f"trained anew since the table was written: {folder}" for folder in changed]
+    if cell.measured:
+        notes.append("a clock or a meter gave this number: another run gives another one")
     if not runs:
         notes.append("no run is behind this cell: it is printed in the paper, or was not run")
     return Trace(cell, runs, made_of, caches, notes)

@@ -56,6 +56,7 @@ def draft_dataset(
     model: Mapping[str, str] | None = None,
     score_on: str | None = None,
     base: Path = Path("config.yaml"),
+    grouped: bool = True,
 ) -> DatasetDraft:
     """Look at files, write the overlay that reads them, and check it by listing the samples.
 
@@ -68,6 +69,7 @@ def draft_dataset(
         model: encoder, from `declare_model`; None for the one that a run fetches.
         score_on: split that scores; None for test, else validation.
         base: configuration that the overlay will be laid over, if it is there.
+        grouped: whether a column with a usual name may be taken for groups.
 
     Raises:
         ConfigError: if a name, column or setting does not fit.
@@ -77,6 +79,8 @@ def draft_dataset(
     _check_name(name, () if below is None else below.datasets)
     settings: dict[str, Any] = {"kind": kind or kind_of(path, said, columns), "path": path}
     seen = look(settings, said, columns)
+    if not grouped and seen.settings.get("columns", {}).pop("group", None):
+        seen.choices["group"] = "none (--group takes a column)"
     settings |= seen.settings | dict(said)
     if chosen := choose_splits(seen.splits, score_on, path):
         settings["splits"] = chosen

@@ -9,6 +9,7 @@ import pandas as pd
 from daam_bench.config import FoldRule, TrainingConfig
 from daam_bench.contents import recording_of
 from daam_bench.datasets.declaration import usual_splits
+from daam_bench.datasets.leakage import find_leakage
 from daam_bench.errors import DataError, unknown_name
 from daam_bench.training.folds import check_dealing, hold_out
 
@@ -90,10 +91,27 @@ def rare_classes(frame: pd.DataFrame) -> list[str]:
     return [name for name, count in zip(names, counts, strict=True) if count < 2]
 
 
-def is_pure(frame: pd.DataFrame) -> bool:
-    """Say whether most samples lie in groups of one class, which say nothing of other groups."""
+def trouble_with_groups(frame: pd.DataFrame) -> str | None:
+    """Say what is wrong with groups that are to be kept apart; None if they can be dealt to folds.
+
+    They are of one class each and say nothing of others, lie in several splits, share samples, or leave a
+    fold nothing to train on.
+    """
     classes = frame.groupby("group")["label"].transform("nunique")
-    return bool((classes < 2).mean() > 0.5)
+    if (classes < 2).mean() > 0.5:
+        return "groups of one class"
+    used = frame[frame["split"].isin(["train", "validation"])]
+    if used.groupby("group")["split"].nunique().gt(1).any():
+        return "groups that lie in more than one split"
+    rule = FoldRule.model_validate(choose_rule(frame))
+    if rule.rule == "leave_one_group_out" and (shared := len(find_leakage(frame, rule))):
+        return f"groups that share contents ({shared} samples)"
+    try:
+        if rule.rule != "split_column":
+            check_dealing(frame, rule)
+    except DataError as error:
+        return f"groups that cannot be kept apart: {error.what}"
+    return None
 
 
 def choose_selection(frame: pd.DataFrame, rule: FoldRule) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -14,7 +14,7 @@ from daam_bench.datasets.file_pattern import files_folder
 from daam_bench.datasets.listing import list_samples
 from daam_bench.datasets.registry import dataset_kind
 from daam_bench.errors import DataError
-from daam_bench.scaffold.folds import is_pure, rare_classes
+from daam_bench.scaffold.folds import rare_classes, trouble_with_groups
 from daam_bench.scaffold.look import Seen, declare
 from daam_bench.scaffold.media import unreadable
 
@@ -92,16 +92,10 @@ def _set_labels(settings: dict[str, Any], frame: pd.DataFrame, seen: Seen) -> bo
 
 
 def _drop_group(settings: dict[str, Any], frame: pd.DataFrame, seen: Seen) -> bool:
-    """Take no column for groups by itself that cannot be: of one class each, or in several splits."""
+    """Take no column for groups by itself that cannot be; its name alone says that it has any."""
     group = settings.get("columns", {}).get("group")
-    if group is None:
-        return False
-    used = frame[frame["split"].isin(["train", "validation"])]
-    if is_pure(frame):
-        why = "groups of one class"
-    elif used.groupby("group")["split"].nunique().gt(1).any():
-        why = "groups that lie in more than one split"
-    else:
+    why = None if group is None else trouble_with_groups(frame)
+    if why is None:
         return False
     del settings["columns"]["group"]
     seen.choices["group"] = f"none; column {group} holds {why} (--group {group} takes it)"

@@ -53,12 +53,17 @@ class StudyJob:
 
 @dataclass(frozen=True)
 class Base:
-    """What the jobs of a study start from: an experiment with its checked variants and settings."""
+    """What the jobs of a study start from: an experiment with its checked variants and settings.
+
+    Attributes:
+        layers: number of layers of the encoder; None if it is not known before it is fetched.
+    """
 
     experiment: Experiment
     variants: Sequence[str]
     training: TrainingConfig
     protocol: Protocol
+    layers: int | None = None
 
 
 def study_jobs(config: Config, bases: Sequence[Base]) -> list[StudyJob]:
@@ -82,6 +87,29 @@ def study_jobs(config: Config, bases: Sequence[Base]) -> list[StudyJob]:
                         "two studies ask for the same runs with other seeds", where=where, found=job.place
                     )
     return list(jobs.values())
+
+
+def sizes_left_out(config: Config, bases: Sequence[Base]) -> list[str]:
+    """Return a line for each layer ablation that has sizes of which there are no jobs, and why not.
+
+    Args:
+        config: the whole configuration.
+        bases: one an experiment.
+    """
+    lines = [
+        f"layer ablation of {' x '.join(_pair(base))}: no runs on {' or '.join(map(str, left))} layers, "
+        f"as the encoder has {base.layers}"
+        for number, study in enumerate(config.studies)
+        if study.kind == "layer_ablation"
+        for base in _bases_of(study, bases, f"studies.{number}")
+        if (left := [size for size in study.sizes if size not in _sizes_of(study, base)])
+    ]
+    return list(dict.fromkeys(lines))
+
+
+def _sizes_of(study: LayerAblationStudy, base: Base) -> list[int]:
+    """Return the numbers of layers to keep that leave layers out; all of them if the depth is not known."""
+    return [size for size in study.sizes if base.layers is None or size < base.layers]
 
 
 def _bases_of(study: Study, bases: Sequence[Base], where: str) -> list[Base]:
@@ -161,7 +189,7 @@ def _switch_changes(study: SwitchStudy, base: Base, variant: str, where: str) ->
 
 
 def _layer_changes(study: LayerAblationStudy, base: Base, _variant: str, _where: str) -> Iterator[Change]:
-    for size in study.sizes:
+    for size in _sizes_of(study, base):
         picks = [Pick("top", size, study.blocks), Pick("bottom", size, study.blocks)]
         draws = range(1, study.random_draws + 1)
         for pick in [*picks, *(Pick("random", size, study.blocks, draw) for draw in draws)]:

@@ -7,14 +7,35 @@ them with their sha256 and has a checksum of its own. Replacing the second is wh
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from daam_bench.errors import RecordError
 from daam_bench.records import EpochRecord, write_atomically
 from daam_bench.training.replica import Replica
+
+
+class _Facts(BaseModel):
+    """What a checkpoint says beside its tensors."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: str
+    tensors: str
+    sha256: str
+    epochs: list[EpochRecord]
+    pending: tuple[int, float, float] | None
+    best_epoch: int
+    best_rank: float
+    learning_rates: list[float]
+    plateau: dict[str, Any] | None
+    seconds: tuple[float, float, float]
+    joules: float | None
 
 
 def save_checkpoint(stem: Path, key: str, replica: Replica) -> None:
@@ -50,28 +71,31 @@ def save_checkpoint(stem: Path, key: str, replica: Replica) -> None:
 
 
 def load_checkpoint(stem: Path, key: str, replica: Replica) -> bool:
-    """Bring a new replica to where its checkpoint is; return whether there is a whole one of this key."""
+    """Bring a new replica to where its checkpoint is; return whether there is a whole one of this key.
+
+    Raises:
+        RecordError: if there is, but it is that of another model, which no run leaves behind.
+    """
     try:
         checked = json.loads(_facts_of(stem).read_bytes())
-        facts = json.loads(checked["facts"])
-        if _checksum(checked["facts"]) != checked["checksum"] or facts["key"] != key:
+        facts = _Facts.model_validate(json.loads(checked["facts"]))
+        if _checksum(checked["facts"]) != checked["checksum"] or facts.key != key:
             return False
-        data = (stem.parent / Path(facts["tensors"]).name).read_bytes()
-        if hashlib.sha256(data).hexdigest() != facts["sha256"]:
+        data = (stem.parent / Path(facts.tensors).name).read_bytes()
+        if hashlib.sha256(data).hexdigest() != facts.sha256:
             return False
         tensors = load(data)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError):
         return False  # none, or damaged: the replica starts anew
-    _restore(replica, tensors)
-    replica.epochs = [EpochRecord.model_validate(record) for record in facts["epochs"]]
-    replica.pending = None if facts["pending"] is None else tuple(facts["pending"])
-    replica.best_epoch, replica.best_rank = facts["best_epoch"], facts["best_rank"]
-    replica.wall_seconds, replica.cpu_seconds, replica.loading_seconds = facts["seconds"]
-    replica.energy_joules = facts["joules"]
-    for group, rate in zip(replica.optimizer.param_groups, facts["learning_rates"], strict=True):
-        group["lr"] = rate
-    if replica.plateau is not None:
-        replica.plateau.load_state_dict(facts["plateau"])
+    try:
+        _restore(replica, tensors)
+        _restore_facts(replica, facts)
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise RecordError(
+            f"the checkpoint is not one of this replica ({str(error).splitlines()[0]})",
+            where=_facts_of(stem),
+            remedy="Delete it: the replica starts anew.",
+        ) from None
     return True
 
 
@@ -118,3 +142,18 @@ def _restore(replica: Replica, tensors: dict[str, Tensor]) -> None:
             if value.shape == parameter.shape:
                 # The fused step goes through memory in the order of the parameter, which is channels last.
                 moments[name] = torch.empty_like(parameter).copy_(value)
+
+
+def _restore_facts(replica: Replica, facts: _Facts) -> None:
+    replica.epochs, replica.pending = facts.epochs, facts.pending
+    replica.best_epoch, replica.best_rank = facts.best_epoch, facts.best_rank
+    replica.wall_seconds, replica.cpu_seconds, replica.loading_seconds = facts.seconds
+    replica.energy_joules = facts.joules
+    for group, rate in zip(replica.optimizer.param_groups, facts.learning_rates, strict=True):
+        group["lr"] = rate
+    if replica.plateau is not None:
+        plateau = facts.plateau or {}
+        # torch takes them for attributes, of any name.
+        if plateau.keys() != replica.plateau.state_dict().keys():
+            raise ValueError("another schedule")
+        replica.plateau.load_state_dict(plateau)

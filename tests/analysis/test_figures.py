@@ -27,6 +27,7 @@ from daam_bench.analysis.names import DENSITY_FIGURES, figure_names
 from daam_bench.analysis.studies.figure import plot_ablation_curve, score_limits
 from daam_bench.analysis.tables import Results
 from daam_bench.analysis.tables.entropy import entropy_frame
+from daam_bench.cache.plot import Samples, draw_cache
 from daam_bench.heads.presets import VARIANTS
 
 
@@ -181,11 +182,32 @@ DRAWN |= {
 }
 
 
+def cache_picture(layers, names):
+    rng = np.random.default_rng(layers)
+    statistics = [
+        {"layer": n, "mean_norm": 9.0 * n, "standard_deviation": 0.3 * n} for n in range(1, layers + 1)
+    ]
+    samples = Samples(layers, rng.normal(size=(240, 2)), np.arange(240) % len(names), np.array([0.5, 0.2]))
+    return draw_cache(HEADING, statistics, samples, names)
+
+
+CLASSES = [f"{LONG[:-2]}{number:02}" for number in range(24)]
+DRAWN |= {
+    "cache of 12 layers": lambda: cache_picture(12, CLASSES),
+    "cache of 40 layers": lambda: cache_picture(40, CLASSES),
+    "cache of 100 classes": lambda: cache_picture(6, [f"class {number}" for number in range(100)]),
+    "cache of words and sentences": lambda: cache_picture(6, ["yes", f"{LONG} $ and {LONG} $"]),
+    "cache of two classes": lambda: cache_picture(6, ["yes", "no"]),
+}
+
+
 def texts_of(figure):
     """Return the box of every text and legend of a drawn figure, in pixels, by what it says."""
     FigureCanvasAgg(figure).draw()
     found = {"title": figure._suptitle} | {f"legend {n}": legend for n, legend in enumerate(figure.legends)}
     for number, axes in enumerate(figure.axes):
+        above = {f"title {number}": axes.title, f"legend of {number}": axes.get_legend()}
+        found |= {name: artist for name, artist in above.items() if artist and artist.get_visible()}
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
             ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
@@ -193,6 +215,15 @@ def texts_of(figure):
             texts = [text for text in [*labels, axis.label] if text.get_visible() and text.get_text()]
             found |= {f"{axis.axis_name}{number}: {text.get_text()}": text for text in texts}
     return {name: artist.get_window_extent() for name, artist in found.items()}
+
+
+def test_every_class_of_a_cache_is_named_whatever_its_name_is():
+    names = ["_neutral", "", "   ", "$ and $", "a\nb"]
+    (legend,) = cache_picture(6, names).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["_neutral", "", "", r"\$ and \$", "a b"]
+    (legend,) = cache_picture(6, [f"class {number}" for number in range(100)]).legends
+    assert legend.get_title().get_text() == "the first 24 of 100 classes"
+    assert len(legend.get_texts()) == 24
 
 
 @pytest.mark.parametrize("name", DRAWN)

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daam_bench.analysis.layer_choice import choose_layers, layer_importance, pick_layers
-from daam_bench.errors import ConfigError
 from daam_bench.records import write_atomically, write_finished, write_record
 from daam_bench.studies.names import Pick
 
@@ -58,12 +57,12 @@ def test_random_layers_differ_by_fold_and_draw():
     assert len(drawn) > 5
 
 
-def test_as_many_layers_as_there_are_is_refused():
-    with pytest.raises(ConfigError, match="below the encoder's 7 layers"):
-        pick_layers(IMPORTANCE, Pick("top", 7), 0)
+@pytest.mark.parametrize("pick", ["top-7", "bottom-9", "top_block-7", "bottom_block-9", "random-8-1"])
+def test_all_layers_are_kept_where_there_are_not_more(pick):
+    assert pick_layers(IMPORTANCE, Pick.parse(pick), 0) == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_layers_are_chosen_by_fold_from_the_training_samples_of_the_asked_seeds(tmp_path):
+def test_layers_are_chosen_by_fold_from_the_training_samples_of_the_asked_seeds(tmp_path, caplog):
     # Fold f's training density is highest at layer f + 1; validation and the third seed say layer 5.
     records = [make_record("daam_v1", fold, seed, 0.5) for fold in (0, 1) for seed in (0, 1, 2)]
     for record in records:
@@ -76,9 +75,13 @@ def test_layers_are_chosen_by_fold_from_the_training_samples_of_the_asked_seeds(
         write_record(tmp_path, record)
     write_finished(tmp_path, records)
     found = choose_layers(tmp_path, ["top-1", "bottom-4"], [0, 1])
+    assert caplog.messages == []
     assert found["choices"] == {
         "top-1": {"0": [1], "1": [2]},
         "bottom-4": {"0": [2, 3, 4, 5], "1": [1, 3, 4, 5]},
     }
     assert found["importance"]["1"] == [0, 1, 0, 0, 0]
     assert (found["variant"], found["seeds"]) == ("daam_v1", [0, 1])
+    whole = choose_layers(tmp_path, ["top-1", "random-6-1"], [0, 1])["choices"]["random-6-1"]
+    assert whole == {"0": [1, 2, 3, 4, 5], "1": [1, 2, 3, 4, 5]}
+    assert caplog.messages == ["random-6-1 leaves no layer out: the encoder has 5"]

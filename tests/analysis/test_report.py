@@ -6,13 +6,12 @@ from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
-from analysis.conftest import make_record, write_predictions
+from analysis.conftest import make_record, write_predictions, write_runs
 from analysis.whole import fill, results_in
 
 from daam_bench.analysis.figures import write_figures
 from daam_bench.analysis.names import TABLES
 from daam_bench.analysis.report import write_report
-from daam_bench.analysis.report.cost import cost_frame
 from daam_bench.analysis.studies.write import write_study_figures
 from daam_bench.analysis.tables import find_table
 from daam_bench.records import write_finished, write_record
@@ -58,8 +57,22 @@ def text_of(part):
 def test_summary_counts_variants_above_the_baselines(page):
     assert '<a href="runs/toy_data/tiny/mha/finished.json">65.0 %</a> (MHA)' in page
     summary = text_of(page)
-    assert "highest mean accuracy 65.0 % (MHA)" in summary
+    assert "highest mean accuracy of a trained variant 65.0 % (MHA)" in summary
+    assert "is significantly better than every other variant and every baseline" in summary
+    assert "A baseline lies higher" not in summary
     assert "Variants of 2 whose paired gain has its whole 95 % interval above 0: 0 over the major" in summary
+
+
+@pytest.mark.parametrize(
+    ("score", "said"),
+    [(0.7, "A baseline lies higher"), (0.65, "No trained variant lies above this baseline")],
+)
+def test_the_summary_says_that_a_baseline_lies_highest(folders, tmp_path, score, said):
+    write_runs(folders[-1], "best_single_layer", [[score], [score]], kind="baseline")
+    write_report(folders, tmp_path / "figures", [], tmp_path / "report.html", "title", [])
+    text = (tmp_path / "report.html").read_text()
+    link = '<a href="runs/toy_data/tiny/best_single_layer/finished.json">'
+    assert f"{said}: Logistic regression, best single layer, {link}{100 * score:.1f} %</a>." in text
 
 
 def test_every_number_of_the_summary_has_a_link(page):
@@ -109,7 +122,6 @@ class Cells(HTMLParser):
 NAMES = {
     "Variant",
     "Against",
-    "Baseline",
     "Folds",
     "Folds or runs",
     "Row",
@@ -147,7 +159,7 @@ def test_every_number_of_every_table_has_a_link_that_leads_somewhere(whole):
     reader.feed(page)
     tables = {table for table, *_ in reader.cells}
     assert {find_table(name).title for name in TABLES} <= tables
-    assert {"Cost of training", "Rates of extraction", "What the baselines chose", "Every run"} <= tables
+    assert "Rates of extraction" in tables
     numbers = [cell for cell in reader.cells if re.search(r"\d", cell[2]) and cell[1] not in NAMES]
     assert len(numbers) > 300
     bare = [cell for cell in numbers if not cell[3] and not cell[2].startswith("not run: needs")]
@@ -175,9 +187,13 @@ def test_a_number_leads_to_the_records_that_it_is_computed_from(whole):
     found = addresses(page, "Layer ablation", "fold 1", "20.0 ± 0.0 (4)")
     assert found[0] == f"{studies}/layers-random-1-2/daam_v1/finished.json"
     assert found[1:] == [f"{studies}/layers-random-1-2/daam_v1/fold1_seed{seed}.json" for seed in (0, 1)]
-    assert addresses(page, "What the baselines chose", "Score (%)", "20.0") == [
-        f"{runs}/majority/fold0_seed0.json"
-    ]
+    assert addresses(page, "Every run", "Accuracy (%)", "20.0") == [f"{runs}/majority/fold0_seed0.json"]
+    reader = Cells()
+    reader.feed(page)
+    times = [c[3] for c in reader.cells if c[:2] == ("Cost of training", "Wall time (s), all runs")]
+    assert [f"{runs}/mha/finished.json"] in times
+    chosen = [c for c in reader.cells if c[:3] == ("Every run", "Note", "layer 3")]
+    assert chosen[0][3] == [f"{runs}/majority/fold0_seed0.json"]
     assert addresses(page, "Which differences hold", "Difference (points)", "-20.0") == [
         f"{runs}/mha/finished.json",
         f"{runs}/mixture/finished.json",
@@ -232,29 +248,3 @@ def test_the_page_says_what_its_costs_leave_out(page, folders, tmp_path):
     other = (tmp_path / "other.html").read_text()
     assert "Energy (kJ)" in other
     assert "Energy is missing" not in other
-
-
-def test_costs_have_units_and_only_what_adds_up_is_summed():
-    known = {"flops_forward": 2 * 10**9, "flops_training": 6 * 10**9, "wall_seconds": 1.5}
-    records = [
-        # 63 fitted samples, 2 epochs, in 1.5 s; of the 70 training samples 7 are held out.
-        make_record("mha", fold, 0, 0.5, **known, samples_per_second=84.0, peak_memory_bytes=(3 + fold) << 20)
-        for fold in (0, 1)
-    ]
-    (row,) = cost_frame(records).to_dict("records")
-    assert list(row)[:4] == ["Dataset", "Encoder", "Variant", "Runs"]
-    assert row["Runs"] == "2"
-    assert row["Wall time (s), all runs"] == "3"
-    assert row["Forward (GFLOP per sample)"] == "2"
-    assert row["Forward and backward (GFLOP per sample)"] == "6"
-    assert row["Training (TFLOP), all runs"] == "1.51"  # 2 runs x 6 GFLOP x 126 samples
-    assert row["Peak memory (MiB), largest run"] == "4"
-    assert not [heading for heading in row if "Energy" in heading]
-
-
-def test_a_sum_of_some_runs_says_so():
-    records = [
-        make_record("mha", fold, 0, 0.5, energy_joules=joules) for fold, joules in ((0, 1500.0), (1, None))
-    ]
-    frame = cost_frame([*records, make_record("gqa", 0, 0, 0.5)])
-    assert list(frame["Energy (kJ), all runs"]) == ["1.5 (1 of 2 runs)", ""]

@@ -11,20 +11,25 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from benchmarks.significance import (
     FOLDS,
-    THIS_FOLD,
+    ONE_FOLD,
+    OTHER_FOLDS,
+    confirmed,
     coverage,
-    draw_scores,
-    units_of,
+    draw_tables,
+    pairs_of,
     without_collecting,
     wrong_shares,
 )
+from daam_bench.analysis.comparisons import mark_best
 from daam_bench.analysis.predictions import compare_predictions, pooled_correctness
 from daam_bench.analysis.significance import (
     best_group,
     compare_pairs,
     compare_replicas,
+    is_better,
     mean_interval,
     minimum_detectable,
+    paired_gain,
     paired_units,
 )
 from daam_bench.analysis.tables import make_tables
@@ -103,16 +108,45 @@ def test_holm_orders_and_multiplies():
     assert found["p_holm"].to_numpy() == pytest.approx(expected)
 
 
-def test_one_unit_or_equal_variants_decide_nothing():
-    assert compare_pairs(pd.DataFrame({"a": [1.0], "b": [2.0]}), 0.3)["p"].isna().all()
-    same = compare_pairs(pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [0.5, 1.5, 2.5]}), 0.3)
-    assert same["p"].tolist() == [1.0]
-    assert best_group(same) == []
+@pytest.mark.parametrize(
+    "units",
+    [
+        {"a": [2.0], "b": [1.0]},
+        {"a": [1.0, 2.0, 3.0], "b": [0.5, 1.5, 2.5]},
+        {"a": [1.1, 2.2, 3.3], "b": [1.0, 2.1, 3.2]},  # 0.1 but for rounding
+    ],
+)
+def test_without_a_variance_nothing_is_tested(units):
+    row = compare_pairs(pd.DataFrame(units), 0.3).iloc[0]
+    assert row["difference"] > 0
+    assert row[["low", "high", "p", "p_holm", "effect", "detectable"]].isna().all()
+    assert not row["significant"]
+    assert best_group(compare_pairs(pd.DataFrame(units), 0.3)) == []
+    gain, low, high = paired_gain(replicas({"a": [[v] for v in units["a"]]}), pd.Series(units["b"]))
+    assert gain == pytest.approx(row["difference"])
+    assert math.isnan(low) and math.isnan(high)
+    assert not is_better(replicas({"a": [[v] for v in units["a"]]}), pd.Series(units["b"]))
 
 
-def pairs_of(significant, order="abcd"):
+def test_pairs_that_are_not_tested_count_in_holms_correction():
+    units = pd.DataFrame({"a": [10.0, 14.0, 12.0], "b": [9.0, 11.0, 10.0], "c": [8.0, 10.0, 9.0]})
+    found = compare_pairs(units, 0.25).set_index(["first", "second"])
+    assert math.isnan(found.loc[("b", "c"), "p_holm"])
+    assert found.loc[("a", "c"), "p_holm"] == pytest.approx(3 * found.loc[("a", "c"), "p"])
+
+
+def test_a_gain_is_tested_as_a_difference_of_variants_is():
+    scores = {"a": [[10, 12], [14, 12], [12, 16]], "b": [[9], [11], [11]]}
+    row = compare_pairs(paired_units(replicas({"a": [[11], [13], [14]], "b": scores["b"]})), 3 / 7).iloc[0]
+    runs = replicas({"a": scores["a"]})
+    gain, low, high = paired_gain(runs, runs["fold"].map(pd.Series([9, 11, 11])))
+    assert (gain, low, high) == pytest.approx((row["difference"], row["low"], row["high"]))
+    assert is_better(runs, pd.Series([9, 11, 11])) == row["significant"] == (low > 0)
+
+
+def judged(significant, order="abcd"):
     rows = [
-        {"first": order[i], "second": order[k], "p_holm": 0.01 if order[i] + order[k] in significant else 0.5}
+        {"first": order[i], "second": order[k], "significant": order[i] + order[k] in significant}
         for i in range(len(order))
         for k in range(i + 1, len(order))
     ]
@@ -130,10 +164,10 @@ def pairs_of(significant, order="abcd"):
     ],
 )
 def test_ties_share_the_mark(significant, best):
-    assert best_group(pairs_of(significant)) == best
+    assert best_group(judged(significant)) == best
 
 
-@pytest.mark.parametrize("shape", [*FOLDS, THIS_FOLD], ids=lambda shape: f"{shape.folds} x {shape.seeds}")
+@pytest.mark.parametrize("shape", FOLDS, ids=lambda shape: f"{shape.folds} x {shape.seeds}")
 def test_at_most_one_in_twenty_null_tables_is_marked(shape):
     """Equal variants; each has its own luck on every fold, partly the same on all, every run its own noise.
 
@@ -141,16 +175,35 @@ def test_at_most_one_in_twenty_null_tables_is_marked(shape):
     the way from records to units.
     """
     marked, differ = 0, 0
+    setting = replace(shape, variants=3)
     with without_collecting():
-        for values in draw_scores(replace(shape, variants=3), np.random.default_rng(7), 1000):
-            pairs = compare_pairs(pd.DataFrame(dict(enumerate(units_of(values)))), shape.ratio)
+        for scores, _ in draw_tables(setting, np.random.default_rng(7), 1000):
+            pairs = pairs_of(setting, scores)
             marked += bool(best_group(pairs))
-            differ += bool((pairs["p_holm"] < 0.05).any())
+            differ += bool(pairs["significant"].any())
     # Of a thousand tables at 5 % more than 66 differ in less than one of a hundred such tests.
     assert differ <= stats.binom.ppf(0.99, 1000, 0.05)
     assert marked <= 50
     # Not for want of any finding.
     assert differ > 0
+
+
+def test_luck_with_the_samples_of_one_fold_marks_at_most_one_null_table_in_twenty():
+    """Equal variants, wrong on random samples; seeds alone take the luck of all of them for a difference."""
+    setting, alone, marked = replace(ONE_FOLD, variants=2, samples=101), 0, 0
+    with without_collecting():
+        for scores, votes in draw_tables(setting, np.random.default_rng(7), 1000):
+            pairs = pairs_of(setting, scores)
+            alone += bool(best_group(pairs))
+            marked += bool(best_group(confirmed(pairs, votes)))
+    assert alone > 150
+    assert 0 < marked <= 50
+
+
+def test_a_mark_on_one_fold_says_nothing_of_other_folds():
+    found = wrong_shares(replace(OTHER_FOLDS, variants=2), tables=60)
+    assert found["marked best"] == found["differ"] > 0.15
+    assert found["marked, seeds alone"] >= found["marked best"]
 
 
 def test_runs_of_a_fold_are_no_units():
@@ -167,6 +220,57 @@ def test_a_large_difference_is_marked():
     rng = np.random.default_rng(11)
     values = {name: mean + rng.normal(0, 0.3, (5, 3)) for name, mean in (("a", 90), ("b", 60), ("c", 60))}
     assert best_group(compare_replicas(replicas(values))) == ["a"]
+
+
+def runs_with_baselines(folds, baselines):
+    """Return three variants, the first of which is best, and baselines of one seed: [fold] of each."""
+    rng = np.random.default_rng(11)
+    size = (folds, 3 if folds > 1 else 5)
+    found = {name: mean + rng.normal(0, 0.3, size) for name, mean in (("a", 90), ("b", 60), ("c", 60))}
+    lowest = replicas({name: [[score] for score in scores] for name, scores in baselines.items()})
+    return pd.concat([replicas(found), lowest.assign(kind="baseline")], ignore_index=True)
+
+
+BELOW, EQUAL, TOP = [70, 71, 70, 72, 70], [90.5, 89.4, 90.3, 89.8, 90.1], [95, 94, 96, 95, 95]
+
+
+@pytest.mark.parametrize(
+    ("baselines", "best"),
+    [
+        ({"majority": BELOW}, ["a"]),
+        ({"majority": BELOW, "best_single_layer": BELOW}, ["a"]),
+        ({"majority": BELOW, "best_single_layer": EQUAL}, []),
+        ({"majority": BELOW, "best_single_layer": TOP}, []),
+        ({"majority": TOP}, []),
+    ],
+)
+def test_no_variant_is_best_under_a_baseline_or_beside_one(baselines, best):
+    def never(variants):
+        raise AssertionError("predictions are not needed where there are folds")
+
+    assert mark_best(runs_with_baselines(5, baselines), never) == best
+
+
+def right(share, of=100, start=0):
+    """Return which of some samples are classified rightly: a run of them."""
+    found = np.zeros(of, bool)
+    found[start : start + share] = True
+    return pd.Series(found)
+
+
+@pytest.mark.parametrize(
+    ("changed", "best"),
+    [
+        ({}, ["a"]),
+        ({"c": right(85)}, []),  # McNemar's test does not tell a and c apart
+        ({"c": right(100)}, []),  # it does, the other way round
+        ({"layer": right(88)}, []),  # nor a and the baseline
+    ],
+)
+def test_with_one_fold_the_samples_have_to_agree(changed, best):
+    votes = {"a": right(90), "b": right(60), "c": right(60), "layer": right(70)} | changed
+    table = runs_with_baselines(1, {"layer": [70]})
+    assert mark_best(table, lambda variants: {variant: votes[variant] for variant in variants}) == best
 
 
 @pytest.mark.parametrize(("units", "ratio"), [(4, 0.33), (5, 0.25), (10, 0.0)])

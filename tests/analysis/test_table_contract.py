@@ -163,7 +163,9 @@ def whole(*folders, places=ALL):
             {"variant": "mha"},
             whole(MHA) | whole(LAYER, places={(0, 0), (1, 0)}),
         ),
-        ("accuracy_summary", "significantly_best", {"variant": "mha"}, whole(MHA, DAAM, MIXTURE)),
+        ("accuracy_summary", "significantly_best", {"variant": "mha"}, (
+            whole(MHA, DAAM, MIXTURE) | whole(LAYER, f"{RUNS}/majority", places={(0, 0), (1, 0)})
+        )),
         ("accuracy_per_fold", "std_percent", {"variant": "mha", "fold": "1"}, {(MHA, 1, 0), (MHA, 1, 1)}),
         ("accuracy_per_fold", "over_units_std_percent", {"variant": "mha", "fold": "1"}, whole(MHA)),
         ("comparisons", "p", {"variant": "mha", "against": "mixture"}, whole(MHA, MIXTURE)),

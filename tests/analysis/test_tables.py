@@ -287,6 +287,56 @@ def test_bold_is_what_is_significantly_best_and_ties_share_it(tmp_path):
         assert mark not in (tmp_path / f"tables/accuracy_summary.{ending}").read_text()
 
 
+@pytest.mark.parametrize(("above", "best"), [(3, False), (12, True)])
+def test_with_one_fold_samples_decide_what_is_significant_and_bold(tmp_path, above, best):
+    """Seeds tell both differences apart; of 30 samples 3 are too few for McNemar's test."""
+    base = tmp_path / "runs/toy_data/tiny"
+    scores = {"mha": [0.5, 0.501, 0.502, 0.501], "daam_v1": [0.5 + above / 30] * 4}
+    folders = [write_runs(base / v, v, [values]) for v, values in scores.items()]
+    frames = make_tables(folders)
+    (row,) = frames["comparisons"].to_dict("records")
+    assert row["p_holm"] < 0.001
+    assert row["unit"] == "seeds"
+    assert row["significant"] == (row["mcnemar_p_holm"] < 0.05) == best
+    marks = frames["accuracy_summary"].set_index("variant")["significantly_best"]
+    assert marks.to_dict() == {"mha": False, "daam_v1": best}
+    assert (
+        frames["accuracy_per_fold"].groupby("variant")["significantly_best"].all().to_dict()
+        == marks.to_dict()
+    )
+
+
+def test_a_baseline_that_is_as_good_takes_the_mark_away(tmp_path):
+    base = tmp_path / "runs/toy_data/tiny"
+    folders = [
+        write_runs(base / variant, variant, [[mean + shift / 100] for shift in shifts])
+        for variant, mean, shifts in (("mha", 0.5, (0, 1, 2, 3, 4)), ("daam_v1", 0.9, (0, 2, 1, 4, 3)))
+    ]
+    for score, best in ((0.6, ["daam_v1"]), (0.9, []), (0.95, [])):
+        scores = [[score + shift / 100] for shift in (1, 0, 3, 2, 4)]
+        layer = write_runs(base / "best_single_layer", "best_single_layer", scores, kind="baseline")
+        table = find_table("accuracy_summary")
+        results = Results([*folders, layer])
+        frame = table.values(results)
+        assert frame.loc[frame["significantly_best"], "variant"].tolist() == best
+        keys = {"dataset": "toy_data", "encoder": "tiny", "variant": "daam_v1"}
+        behind = {run.record.variant for run in table.sources(keys, "significantly_best", results)}
+        assert behind == {"mha", "daam_v1", "best_single_layer"}
+
+
+def test_equal_differences_have_neither_interval_nor_p(tmp_path):
+    base = tmp_path / "runs/toy_data/tiny"
+    folders = [
+        write_runs(base / variant, variant, [[mean + shift] for shift in (0, 0.1, 0.2)])
+        for variant, mean in (("mha", 0.3), ("daam_v1", 0.6))
+    ]
+    table = find_table("comparisons")
+    frame = table.values(Results(folders))
+    assert not frame["significant"].any()
+    (row,) = table.readable(frame).plain().to_dict("records")
+    assert (row["Difference (points)"], row["p (Holm)"]) == ("-30.0", "")
+
+
 def test_latex_prints_what_is_written():
     assert escape_latex("a_b & 5 % < 0.1 ± {x} ~ ^ # $ \\") == (
         r"a\_b \& 5 \% $<$ 0.1 $\pm$ \{x\} \textasciitilde{} \textasciicircum{} \# \$ \textbackslash{}"

@@ -119,7 +119,7 @@ def test_leakage_and_uneven_classes_are_noted(here, data_of):
         {"text": "t7", "label": "common", "speaker": "b"},
     ]
     pd.DataFrame(rows).to_csv("t.csv", index=False)
-    _, draft = data_of("new", "dataset", "t", "t.csv")
+    _, draft = data_of("new", "dataset", "t", "t.csv", "--group", "speaker")
     assert any("balanced_accuracy" in note for note in draft["notes"])
     assert any("accept_leakage" in note for note in draft["notes"])
 

@@ -120,6 +120,42 @@ def test_a_group_that_tells_the_class_is_no_group(here, block):
     assert found["columns"]["group"] == "source"
 
 
+def groups_of_one_class_but_one():
+    return reviews(56, 2).assign(user=[i % 4 // 2 + i % 4 // 3 for i in range(56)], label=[0, 1, 1, 1] * 14)
+
+
+def groups_that_share_a_text():
+    frame = reviews(56, 2).assign(user=[i // 2 % 2 for i in range(56)])
+    frame.loc[2, "text"] = frame.loc[0, "text"]
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("make", "why", "insisted"),
+    [
+        (groups_of_one_class_but_one, "cannot be kept apart: fold '0'", "trained on one class alone"),
+        (groups_that_share_a_text, "share contents (2 samples)", "2 samples would be trained on and scored"),
+    ],
+)
+def test_a_guessed_group_that_spoils_the_folds_is_dropped(here, call, block, make, why, insisted):
+    make().to_csv("t.csv", index=False)
+    found, draft, text = block("t.csv")
+    assert "group" not in found["columns"] and found["folds"]["rule"] == "stratified"
+    assert f"# group: none; column user holds groups that {why}" in text
+    assert not any("trained on and scored on" in note for note in draft["notes"])
+    assert insisted in "".join(call("new", "dataset", "mine", "t.csv", "--group", "user", "--force")[1:])
+
+
+def test_a_user_can_say_that_there_are_no_groups(here, call, block):
+    reviews(60, 2).assign(source=[i // 2 % 3 for i in range(60)]).to_csv("t.csv", index=False)
+    assert block("t.csv")[0]["columns"]["group"] == "source"
+    found, draft, _ = block("t.csv", "--no-group", "--force")
+    assert "group" not in found["columns"] and found["folds"]["rule"] == "stratified"
+    assert draft["choices"]["group"].startswith("none") and draft["groups"] == {}
+    code, _, err = call("new", "dataset", "mine", "t.csv", "--no-group", "--group", "source", "--force")
+    assert code == 2 and "--group source" in err and len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("count", "classes", "training", "protocol"),
     [(90, 30, None, {"select": "last"}), (6, 2, {"inner_fraction": 0.3}, None), (60, 3, None, None)],

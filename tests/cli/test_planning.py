@@ -89,6 +89,17 @@ def test_plan_names_what_no_experiment_uses(work, call):
     assert "in no experiment" not in call("plan", *WORDS)[1]
 
 
+def test_plan_and_doctor_name_the_sizes_that_leave_no_layer_out(tmp_path, monkeypatch, call):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    Path("tiny").mkdir()
+    Path("tiny/config.json").write_text(json.dumps({"n_layers": 2, "dim": 8}))
+    write(Path("small.yaml"), {"encoders": {"minilm-l6": {"model": "tiny"}}})
+    for command in ("plan", "doctor"):
+        _, out, _ = call(command, "--configfile", "small.yaml")
+        assert "layer ablation of vader x minilm-l6: no runs on 3 layers, as the encoder has 2" in out
+
+
 def test_plan_counts_studies_and_encoder_lora_too(tmp_path, monkeypatch, data_of):
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "config.yaml", tmp_path)

@@ -59,9 +59,51 @@ def test_a_fold_and_a_gain_have_their_own_records(work, data_of):
     assert {r["variant"] for r in gain["records"]} == {"daam_v2", "best_single_layer"}
 
 
+def test_every_run_has_an_address(work, data_of, call):
+    record = read_record(RUNS / "daam_v2/fold2_seed1.json")
+    for words in (("runs:daam_v2:fold=2:seed=1",), ("runs", *OPTIONS, "--fold", "2", "--seed", "1")):
+        code, data = data_of("explain", *words)
+        assert (code, float(data["value"])) == (0, pytest.approx(100 * record.score))
+        assert [r["path"] for r in data["records"]] == [str(RUNS / "daam_v2/fold2_seed1.json")]
+        assert not data["measured"]
+    _, layer = data_of("explain", "runs:best_single_layer:fold=3:note")
+    assert layer["value"] == read_record(RUNS / "best_single_layer/fold3_seed0.json").note != ""
+
+
+def test_a_clock_does_not_have_to_come_out_again(work, data_of, call):
+    code, data = data_of("explain", "cost:daam_v2:wall_seconds", "--repeat", "again")
+    assert (code, data["measured"], data["repetition"]["same"]) == (0, True, True)
+    assert data["repetition"]["repeated"] != data["value"]
+    assert {"runs", "epochs", "parameters", "training_flop"} <= set(data["repetition"]["compared"])
+    assert not {"cpu_seconds", "peak_memory_bytes"} & set(data["repetition"]["compared"])
+    assert data["repetition"]["replicas"] == len(data["records"]) == 8
+    _, out, _ = call("explain", "cost:daam_v2:wall_seconds")
+    assert "note: a clock or a meter gave this number: another run gives another one" in out
+    _, out, _ = call("explain", "cost:daam_v2:training_flop")
+    assert "a clock" not in out
+
+
+def test_what_can_be_compared_beside_a_clock_is(work, call):
+    file = Path("results/tables/cost.csv")
+    frame = pd.read_csv(file, dtype=str, keep_default_na=False)
+    frame.loc[frame["variant"] == "daam_v2", ["parameters", "cpu_seconds"]] = ["7", "0.5"]
+    frame.to_csv(file, index=False)
+    code, out, _ = call("explain", "cost:daam_v2:cpu_seconds", "--repeat", "again")
+    assert code == 1
+    assert "other than in the table: parameters" in out
+    assert "the table, or a record, was changed since" in out
+
+
+def test_rates_are_said_to_be_of_caches(work, call):
+    code, _, err = call("explain", "rates")
+    assert code == 6
+    assert "`daam-bench cache info` of that folder" in err and len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     "address",
     [
+        "runs:daam_v2:fold=1:seed=1:train_loss",
         "accuracy_summary:daam_v2:mean_percent",
         "accuracy_summary:daam_v2:gain_over_best_single_layer_low",
         "accuracy_per_fold:daam_v2:1:std_percent",

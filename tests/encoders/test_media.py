@@ -82,6 +82,95 @@ def test_bad_audio_is_refused(content, reason):
         audio(content)
 
 
+WAVE = 0.5 * np.sin(np.arange(4001) * 0.1)
+KINDS = [
+    ("WAV", "PCM_16", "FILE"),
+    ("WAV", "PCM_U8", "FILE"),
+    ("WAV", "FLOAT", "FILE"),
+    ("WAV", "PCM_24", "BIG"),
+    ("WAV", "IMA_ADPCM", "FILE"),
+    ("WAVEX", "PCM_24", "FILE"),
+    ("RF64", "PCM_16", "FILE"),
+    ("W64", "PCM_16", "FILE"),
+    ("AIFF", "PCM_24", "FILE"),
+    ("AU", "PCM_16", "BIG"),
+    ("AU", "PCM_16", "LITTLE"),
+    ("CAF", "PCM_16", "FILE"),
+    ("OGG", "VORBIS", "FILE"),
+    ("OGG", "OPUS", "FILE"),
+    ("MP3", "MPEG_LAYER_III", "FILE"),
+    ("FLAC", "PCM_16", "FILE"),
+]
+
+
+TAG = b"ID3\x03\0\0" + bytes([0, 0, 1, 2]) + bytes(130)  # without one, libsndfile opens no MP3 in memory
+
+
+def recording(kind, subtype="PCM_16", endian="FILE", wave=WAVE):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, wave, 16000, format=kind, subtype=subtype, endian=endian)
+    return (TAG if kind == "MP3" else b"") + buffer.getvalue()
+
+
+@pytest.mark.parametrize(("kind", "subtype", "endian"), KINDS)
+def test_a_recording_that_is_cut_off_is_refused_and_a_whole_one_is_not(kind, subtype, endian):
+    wave = 0.5 * np.sin(np.arange(48000) * 0.05)
+    whole = recording(kind, subtype, endian, wave)
+    assert len(audio(whole)) >= len(wave)
+    for missing in (len(whole) // 2, 2100 if kind == "MP3" else 2):
+        with pytest.raises(DataError, match="FLAC|flac|psf_fseek" if kind == "FLAC" else "cut off.*expected"):
+            audio(whole[:-missing])
+
+
+def test_also_a_clip_of_a_recording_that_is_cut_off_is_refused():
+    content = wav(WAVE)
+    assert len(audio(content, start_second=0.0, stop_second=0.1)) == 1600
+    with pytest.raises(DataError, match=r"cut off.*expected 8002 bytes; found 7002 bytes\. Copy it again"):
+        audio(content[:-1000], start_second=0.0, stop_second=0.1)
+
+
+@pytest.mark.parametrize("size", [2**32 - 1, 2**31 - 1, 0x7FFFF000, 0x7F000000])
+def test_a_size_that_a_stream_left_open_says_nothing(size):
+    content = bytearray(wav(WAVE))
+    content[40:44] = struct.pack("<I", size)
+    assert len(audio(bytes(content))) == len(WAVE)
+
+
+def chunk(name, content):
+    return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+
+
+def test_chunks_around_the_samples_and_their_padding_are_no_cut():
+    head = chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, 16000, 16000, 1, 8))
+    samples = chunk(b"data", bytes(range(99)))
+    for chunks in (
+        head + samples,
+        head + samples[:-1],  # without its padding
+        chunk(b"JUNK", b"odd") + head + samples + chunk(b"LIST", b"INFO"),
+        head + samples + chunk(b"LIST", b"INFO")[:-2],
+    ):
+        assert len(audio(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks)) == 99
+
+
+def test_what_follows_an_ogg_or_an_mp3_is_no_cut():
+    assert len(audio(recording("OGG", "VORBIS") + bytes(99))) == len(WAVE)
+    assert len(audio(recording("MP3", "MPEG_LAYER_III") + b"TAG" + bytes(125))) >= len(WAVE)
+
+
+def test_an_ogg_that_ends_in_the_head_of_a_page_is_cut_off():
+    content = recording("OGG", "VORBIS")
+    last = content.rfind(b"OggS")
+    for more in (1, 3, 4, 26, 27, 28):
+        with pytest.raises(DataError, match="cut off"):
+            audio(content[: last + more])
+
+
+def test_chunks_without_end_are_left_to_the_decoder():
+    for magic in (b"RIFF", b"riff", b"caff", b"FORM"):
+        with pytest.raises(DataError, match="audio cannot be read"):
+            audio(magic + bytes(4) + b"WAVE" + bytes(200_000))
+
+
 def test_a_clip_beyond_the_end_has_length_zero():
     with pytest.raises(DataError, match="length zero"):
         audio(wav(np.zeros(100)), start_second=5.0, stop_second=6.0)

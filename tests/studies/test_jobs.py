@@ -1,5 +1,6 @@
 """Studies become jobs: each once, none for what is an ordinary run, and nothing that only a run can know."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,23 @@ def test_an_ablation_is_planned_by_size_and_side_before_any_layer_is_known():
     ]
     blocks = studies_of({"kind": "layer_ablation", "sizes": [3], "blocks": True})
     assert [job.pick.name for job in blocks] == ["top_block-3", "bottom_block-3", "random_block-3-1"]
+
+
+@pytest.mark.parametrize(("layers", "sizes", "left"), [(4, {1, 3}, ""), (3, {1}, "3"), (1, set(), "1 or 3")])
+def test_an_ablation_leaves_layers_out_or_is_no_job(tmp_path, layers, sizes, left):
+    (tmp_path / "config.json").write_text(json.dumps({"num_hidden_layers": layers, "hidden_size": 8}))
+    data = yaml.safe_load((ROOT / "config.yaml").read_text())
+    data["encoders"]["minilm-l6"]["model"] = str(tmp_path)
+    plan = make_plan(parse_config(data))
+    assert {job.pick.size for job in plan.studies} == sizes
+    line = f"layer ablation of vader x minilm-l6: no runs on {left} layers, as the encoder has {layers}"
+    assert plan.notes == ([line] if left else [])
+
+
+def test_an_ablation_on_an_encoder_of_unknown_depth_has_every_size():
+    hub = {"minilm-l6": {"modality": "text", "model": "owner/name", "revision": "0" * 40}}
+    jobs = studies_of({"kind": "layer_ablation", "sizes": [1, 99]}, encoders=hub)
+    assert {job.pick.size for job in jobs} == {1, 99}
 
 
 def test_the_same_job_of_two_studies_is_one():

@@ -12,21 +12,27 @@ import pytest
 ROOT = Path(__file__).parents[2]
 KINDS = {
     "kills_extraction": "differs in",
+    "kills_training": "differs in",
     "damages_zarr": "verify finds nothing",
+    "damages_hdf5": "verify finds nothing",
     "bad_inputs": "was accepted",
     "write_faults": "a traceback",
+    "writer_races": "differs in",
 }
 FAULTY = """
+    import os
     from types import SimpleNamespace
 
     from benchmarks.torture import __main__, damages, inputs
     from benchmarks.torture.world import StandIn
     from daam_bench import cli
     from daam_bench.steps import step_app
+    from daam_bench.training import job
 
-    # What is computed after a restart is not what it would have been.
-    encode, calls = StandIn.encode, []
-    StandIn.encode = lambda self, prepared: (calls.append(0), encode(self, prepared) + len(calls))[1]
+    # What is computed, and its score, is another in each process.
+    encode = StandIn.encode
+    StandIn.encode = lambda self, prepared: encode(self, prepared) + os.getpid() % 2**13
+    job.score = lambda *_: os.getpid() / 2**23
     damages.verify_cache = lambda _: SimpleNamespace(ok=True)
     inputs.load_merged = inputs.make_plan = lambda _: None
     cli.app.add_typer(step_app, name="step")

@@ -11,15 +11,22 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SAID = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = SAID["project"]
+# What builds the package, with what that needs.
+BUILDERS = ("hatchling", "packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers")
+
+
+def read_pins():
+    lines = (ROOT / "requirements-lock.txt").read_text(encoding="utf-8").splitlines()
+    return {canonicalize_name(r.name): r for r in map(Requirement, (x for x in lines if x[:1] != "#"))}
 
 
 def test_the_lock_pins_every_dependency_within_its_range():
-    lines = (ROOT / "requirements-lock.txt").read_text(encoding="utf-8").splitlines()
-    pins = {canonicalize_name(r.name): r for r in map(Requirement, (x for x in lines if x[:1] != "#"))}
+    pins = read_pins()
     assert all(str(pin.specifier).startswith("==") for pin in pins.values())
-    extras = PROJECT["optional-dependencies"]
-    named = [line for extra in ("test", "docs", "dev", "slurm", "distributed") for line in extras[extra]]
+    named = [line for lines in PROJECT["optional-dependencies"].values() for line in lines]
+    named += SAID["build-system"]["requires"]
     for wanted in map(Requirement, PROJECT["dependencies"] + named):
         if canonicalize_name(wanted.name) == "daam-bench":
             continue  # its own extras
@@ -27,6 +34,11 @@ def test_the_lock_pins_every_dependency_within_its_range():
         assert pin is not None, f"run `python .ci/lock > requirements-lock.txt`: {wanted.name} is not in it"
         version = str(pin.specifier).removeprefix("==")
         assert wanted.specifier.contains(version, prereleases=True), f"{wanted}, but the lock has {version}"
+
+
+def test_what_builds_the_package_is_locked_with_what_it_needs():
+    assert [Requirement(line).name for line in SAID["build-system"]["requires"]] == ["hatchling"]
+    assert not set(BUILDERS) - read_pins().keys()
 
 
 def test_nothing_is_locked_that_nothing_needs():
@@ -43,7 +55,11 @@ def test_nothing_is_locked_that_nothing_needs():
 
 
 def test_ci_installs_and_audits_the_lock():
-    assert 'PIP_CONSTRAINT="$PWD/requirements-lock.txt"' in (ROOT / ".ci/run").read_text(encoding="utf-8")
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    # Newer versions of pip build under the second one alone.
+    for kind in ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT"):
+        assert f' {kind}="$PWD/requirements-lock.txt"' in script
+    assert "-e atheris requirements-lock.txt" in script  # of the fuzzer alone, which is a job of its own
     jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"]
     said = [step.get("run", "") for job in jobs.values() for step in job["steps"]]
     assert any("pip-audit" in line and "requirements-lock.txt" in line for line in said)

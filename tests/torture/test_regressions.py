@@ -25,7 +25,7 @@ from daam_bench.datasets.class_folders import read_class_folders
 from daam_bench.datasets.vader import _read_source
 from daam_bench.encoders.media import read_audio
 from daam_bench.encoders.text import text_problem
-from daam_bench.errors import CacheError, ConfigError, DataError
+from daam_bench.errors import CacheError, ConfigError, DataError, MachineError
 from daam_bench.plan import make_plan
 
 ROOT = Path(__file__).parents[2]
@@ -172,25 +172,25 @@ EVERY_WRITE = """
     import numpy as np
 
     from benchmarks.torture.children import run_child
-    from benchmarks.torture.shim import How, arm, calls, restart_under_shim
+    from benchmarks.torture.shim import How, Watch, restart_under_shim
 
     restart_under_shim()
 
     from contracts.test_store_contract import SAMPLES, make_layout, values
     from daam_bench.cache.hdf5_store import Hdf5Store
 
-    folder = Path(sys.argv[1])
+    folder, watch = Path(sys.argv[1]), Watch()
 
     def write(nth, how=How.FAIL_ONCE):
         file = folder / f"{nth}.h5"
-        arm(folder, nth, how, errno.EIO)
+        watch.arm(folder, nth, how, errno.EIO)
         with Hdf5Store.create(file, replace(make_layout(), rows_per_chunk=SAMPLES)) as store:
             store.write_chunk(0, values())
             store.write_summary(np.arange(SAMPLES), {"complete": 1})
         return file.read_bytes()
 
     whole = write(0, How.COUNT)
-    number = calls()
+    number = watch.calls
     ended = {nth: run_child(lambda nth=nth: write(nth)) for nth in range(1, number + 1)}
     unnoticed = [nth for nth, end in ended.items() if not end.code]
     differ = [nth for nth in unnoticed if (folder / f"{nth}.h5").read_bytes() != whole]
@@ -214,3 +214,47 @@ def test_one_failed_write_of_hdf5_is_noticed_or_changes_nothing(tmp_path):
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["number"] > 30
     assert found["differ"] == []
+
+
+FULL_DISK = """
+    import errno
+    import sys
+    from dataclasses import replace
+    from pathlib import Path
+
+    import numpy as np
+
+    from benchmarks.torture.shim import How, Watch, restart_under_shim
+
+    restart_under_shim()
+
+    from contracts.test_store_contract import SAMPLES, make_layout, values
+    from daam_bench.cache.hdf5_store import Hdf5Store
+    from daam_bench.errors import MachineError
+
+    folder, nth, watch = Path(sys.argv[1]), int(sys.argv[2]), Watch()
+    try:
+        with Hdf5Store.create(folder / "x.h5", replace(make_layout(), rows_per_chunk=SAMPLES)) as store:
+            store.write_chunk(0, values())
+            watch.arm(folder / "x.h5", nth, How.FAIL_ON, errno.ENOSPC)
+            store.write_summary(np.arange(SAMPLES), {"complete": 1})
+    except MachineError:
+        sys.exit(MachineError.exit_code)
+"""
+
+
+def test_a_disk_that_fills_up_while_hdf5_is_finished_does_not_crash_the_process(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(FULL_DISK))
+    paths = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
+    codes = [
+        subprocess.run(
+            [sys.executable, str(script), str(tmp_path), str(nth)],
+            env=os.environ | {"PYTHONPATH": paths},
+            capture_output=True,
+            check=False,
+            timeout=300,
+        ).returncode
+        for nth in (2, 4, 6)
+    ]
+    assert codes == [MachineError.exit_code] * len(codes)

@@ -3,8 +3,7 @@
 import json
 import pickle
 import runpy
-import sys
-import sysconfig
+import shutil
 from pathlib import Path
 
 import h5py
@@ -12,9 +11,11 @@ import numpy as np
 import pytest
 import yte
 import zarr
-from contracts.test_store_contract import fill
+from contracts.test_store_contract import SAMPLES, fill
+from encoders.conftest import model_folder
 from hypothesis import given
 from hypothesis import strategies as st
+from torture.listening import Bomb
 
 from daam_bench.cache.reader import open_cache
 from daam_bench.cache.verify import verify_cache
@@ -22,74 +23,14 @@ from daam_bench.config import EncoderConfig, parse_config
 from daam_bench.config.merge import load_merged
 from daam_bench.datasets.inert_pickle import read_inert
 from daam_bench.encoders.base import load_encoder
-from daam_bench.errors import CacheError, ConfigError, DaamBenchError, DataError
+from daam_bench.errors import CacheError, ConfigError, DaamBenchError, DataError, EncoderError
 
-_SEEN: list[tuple[str, str]] = []
-_WATCHED: list[Path] = []
-# Where code may come from: what is installed, and the project.
-_TRUSTED = (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]))
-# What writes code out of names and annotations in installed code, or parses some (ast).
-_WRITERS = (
-    "/ast.py",
-    "/collections/__init__.py",
-    "/dataclasses.py",
-    "/typing.py",
-    "/jaxtyping/_decorator.py",
-)
-
-
-def _listen(event, arguments):
-    if not _WATCHED:
-        return
-    if event in {"pickle.find_class", "os.system", "subprocess.Popen"}:
-        _SEEN.append((event, str(arguments[:2])))
-    elif event in {"exec", "compile"}:
-        file = str(arguments[1] if event == "compile" else arguments[0].co_filename)
-        if not _is_trusted(file, sys._getframe(1)):
-            _SEEN.append((event, f"{file}: {str(arguments)[:200]}"))
-    elif event == "import" and str(_WATCHED[0]) in str(arguments):
-        _SEEN.append((event, str(arguments)[:200]))
-
-
-def _is_trusted(file, caller):
-    if file.startswith("<frozen "):
-        return True
-    if not file.startswith("/"):  # such as <string>
-        return caller.f_code.co_filename.endswith(_WRITERS) or _imports(caller)
-    return file.startswith(_TRUSTED) and not file.startswith(str(_WATCHED[0]))
-
-
-sys.addaudithook(_listen)
-
-
-def _imports(frame):
-    """Return whether a module is being imported: many write some of their code."""
-    while frame is not None:
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
-            return True
-        frame = frame.f_back
-    return False
-
-
-@pytest.fixture
-def audited(tmp_path):
-    """Return the dangerous events while a test runs: unpickling, commands, code that nobody installed."""
-    _SEEN.clear()
-    _WATCHED.append(tmp_path)
-    yield _SEEN
-    _WATCHED.clear()
-
-
+__all__ = ["model_folder"]  # a fixture
 # What would run code where it is read by another, and what is said of it.
 CONFIGURATIONS = {
     "!!python/object/apply:os.system ['true']": "not valid YAML",
     "__use_yte__: true\ntitle: ?1 + 1": "__use_yte__ is refused",
 }
-
-
-class Bomb:
-    def __reduce__(self):
-        return (exec, ("raise SystemExit('it ran')",))
 
 
 def test_the_hook_hears(audited):
@@ -131,6 +72,87 @@ def test_a_model_folder_with_code_and_pickle_runs_nothing(tmp_path, audited):
     (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(), protocol=2))
     with pytest.raises(DaamBenchError):
         load_encoder("stranger", EncoderConfig(modality="text", model=str(tmp_path)))
+    assert not audited
+
+
+def add_code(folder):
+    """Have every file of settings of a model's folder name code that lies beside it."""
+    (folder / "evil.py").write_text("raise SystemExit('it ran')")
+    (folder / "training_args.bin").write_bytes(pickle.dumps(Bomb()))
+    classes = ("AutoConfig", "AutoModel", "AutoProcessor", "AutoImageProcessor", "AutoFeatureExtractor")
+    named = dict.fromkeys(classes, "evil.Mine") | {"AutoTokenizer": ["evil.Mine", "evil.Mine"]}
+    for file in folder.glob("*config.json"):
+        change(file, auto_map=named)
+
+
+def change(file, **settings):
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+
+
+@pytest.mark.parametrize("kind", [("text", "bert"), ("speech", "wavlm"), ("vision", "beit")], ids="-".join)
+def test_code_beside_a_model_is_ignored(kind, model_folder, tmp_path, audited):
+    folder = shutil.copytree(model_folder(*kind), tmp_path / "model")
+    config = EncoderConfig(modality=kind[0], model=str(folder))
+    clean = load_encoder("one", config)
+    add_code(folder)
+    found = load_encoder("one", config)
+    assert type(found) is type(clean)
+    # The processor's settings are another text now.
+    assert found.settings() | {"processor": ""} == clean.settings() | {"processor": ""}
+    assert not audited
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"attn_implementation": "kernels-community/evil"}, "names code that would be fetched"),
+        ({"_attn_implementation": "stranger/evil@main"}, "names code that would be fetched"),
+        ({"attn_implementation": {"": "stranger/evil"}}, "names code that would be fetched"),
+        ({"attn_implementation": 5}, "cannot open it"),
+        ({"model_type": "evil"}, "cannot open it"),
+        ({"hidden_size": "__import__('os')"}, "cannot open it"),
+        ({"dtype": "os.system"}, "cannot open it"),
+        ({"quantization_config": 5}, "cannot open it"),
+    ],
+    ids=str,
+)
+def test_settings_of_a_model_that_lead_to_code_or_to_nothing_are_refused(
+    settings, said, model_folder, tmp_path, audited
+):
+    folder = shutil.copytree(model_folder("text", "bert"), tmp_path / "model")
+    add_code(folder)
+    change(folder / "config.json", **settings)
+    with pytest.raises(EncoderError, match=said):
+        load_encoder("stranger", EncoderConfig(modality="text", model=str(folder)))
+    assert not audited
+
+
+def test_a_store_of_zarr_with_codecs_that_unpickle_runs_nothing(tmp_path, audited):
+    path = fill(tmp_path, "zarr")
+    for name in ("numcodecs.pickle", "numcodecs.json2"):
+        change(path / "group" / "zarr.json", codecs=[{"name": name, "configuration": {"protocol": 5}}])
+        (path / "group" / "c" / "0").write_bytes(pickle.dumps(Bomb()))
+        with pytest.raises(CacheError, match="group"):
+            open_cache(path)
+        assert not verify_cache(path).ok
+    assert not audited
+
+
+def test_a_file_of_hdf5_with_a_filter_or_type_of_its_own_loads_no_code(tmp_path, audited, monkeypatch):
+    path = fill(tmp_path, "hdf5")
+    monkeypatch.setenv("HDF5_PLUGIN_PATH", str(tmp_path))
+    (tmp_path / "libevil.so").write_bytes(b"\x7fELF, or so it says")
+    with h5py.File(path, "r+") as file:
+        settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        settings.set_chunk((SAMPLES,))
+        settings.set_filter(32999, h5py.h5z.FLAG_OPTIONAL, (1, 2))
+        kinds = {"label": h5py.h5t.NATIVE_INT64, "group": h5py.h5t.create(h5py.h5t.OPAQUE, 8)}
+        for name, kind in kinds.items():
+            del file[name]
+            h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple((SAMPLES,)), settings)
+    with pytest.raises(CacheError, match="not stored as in a cache"):
+        open_cache(path)
+    assert not verify_cache(path).ok
     assert not audited
 
 

@@ -32,6 +32,8 @@ except DaamBenchError as error:
 
 for missing in PLAN.missing:
     print(f"missing: {missing}", file=sys.stderr)
+for note in PLAN.notes:
+    print(f"note: {note}", file=sys.stderr)
 
 
 # Only a real run comes here: a dry run shows the plan of data that are yet to come.

@@ -32,7 +32,7 @@ rule write_figures:
     params:
         runs=run_counts(PLAN),
         origin=lambda wildcards: records_origin(),
-        source=source_fingerprint("analysis", "records.py"),
+        source=source_fingerprint("analysis", "records.py", "cache/drawing.py"),
     message:
         "Drawing the figures"
     shell:

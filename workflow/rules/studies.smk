@@ -139,7 +139,7 @@ if study_figures():
             spec=json.dumps({"records": all_records(), "studies": all_studies()}),
             runs=study_counts(PLAN),
             origin=lambda wildcards: records_origin(),
-            source=source_fingerprint("analysis", "studies", "records.py"),
+            source=source_fingerprint("analysis", "studies", "records.py", "cache/drawing.py"),
         message:
             "Drawing the figures of the studies"
         shell:

@@ -2,17 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from daam_bench.analysis.aggregate import title_of
-from daam_bench.analysis.marks import MARK
 from daam_bench.analysis.report.links import Cell, Links, runs_anchor
 from daam_bench.analysis.tables.base import Table, texts_of
 from daam_bench.analysis.tables.sheet import Shown
 
-_NAMES = ("Dataset", "Encoder", "Variant")
+_NAMES = ("Dataset", "Encoder")
 _NUMBER = re.compile(r"\d")
 
 
@@ -64,47 +62,26 @@ def table_section(table: Table, frame: pd.DataFrame, links: Links) -> Section:
     return Section(table.title, table.full_caption(sheet), _grouped([*sheet.columns], rows, words))
 
 
-def frame_grid(frame: pd.DataFrame, address: Callable[[str, str, str], str]) -> Grid:
+def anchored(grid: Grid) -> Grid:
+    """Return the table of every run with the places that links to all runs of a cache lead to."""
+    groups = [replace(group, anchor=runs_anchor(group.name)) for group in grid.groups]
+    return replace(grid, groups=groups)
+
+
+def frame_grid(frame: pd.DataFrame, address: Callable[[str, str], str]) -> Grid:
     """Return a table of texts; the numbers of a row lead to one address.
 
     Args:
-        frame: has the columns Dataset and Encoder, and may have Variant.
-        address: (dataset, encoder, title of the variant) -> where a row leads to.
+        frame: has the columns Dataset and Encoder.
+        address: (dataset, encoder) -> where a row leads to.
     """
     headings = [str(heading) for heading in frame.columns]
     rows = []
     for values in frame.to_dict("records"):
-        to = address(*(str(values.get(name, "")) for name in _NAMES))
+        to = address(*(str(values[name]) for name in _NAMES))
         linked = {name: to for name in headings if name not in _NAMES and _NUMBER.search(str(values[name]))}
         rows.append([Cell(str(values[name]), linked.get(name, "")) for name in headings])
     return _grouped(headings, rows, [name in _NAMES for name in headings])
-
-
-def every_run(links: Links) -> Grid:
-    """Return one row an ordinary replica with its score, which leads to its record."""
-    headings = ["Dataset", "Encoder", "Variant", "Fold", "Seed", "Metric", "Score (%)"]
-    rows = []
-    for run in links.results.runs:
-        r, mark = run.record, MARK if run.place in links.results.optimistic else ""
-        names = [r.dataset, r.encoder, title_of(r.variant) + mark]
-        found = [r.fold_name, str(r.seed), r.metric, f"{100 * r.score:.1f}"]
-        rows.append([*(Cell(name) for name in names), *(links.cell(text, [run]) for text in found)])
-    grid = _grouped(headings, rows, [heading not in ("Seed", "Score (%)") for heading in headings])
-    groups = [Group(group.name, group.rows, runs_anchor(group.name)) for group in grid.groups]
-    return Grid(grid.headings, groups, grid.left)
-
-
-def choices(links: Links) -> Grid:
-    """Return what the baselines chose on their training samples, fold by fold; each leads to its record."""
-    headings = ["Dataset", "Encoder", "Baseline", "Fold", "Chosen", "Score (%)"]
-    rows = []
-    for run in links.results.runs:
-        r = run.record
-        if r.kind == "baseline":
-            found = [r.fold_name, r.note, f"{100 * r.score:.1f}"]
-            names = [r.dataset, r.encoder, title_of(r.variant)]
-            rows.append([*(Cell(name) for name in names), *(links.cell(text, [run]) for text in found)])
-    return _grouped(headings, rows, [True] * 5 + [False])
 
 
 def _grouped(headings: list[str], rows: list[list[Cell]], words: Sequence[bool]) -> Grid:

@@ -2,24 +2,26 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from daam_bench.analysis.aggregate import title_of
 from daam_bench.analysis.names import curve_stem
-from daam_bench.analysis.report.cost import cost_frame, rate_frame
-from daam_bench.analysis.report.grid import Section, choices, every_run, frame_grid, table_section
+from daam_bench.analysis.report.grid import Section, anchored, frame_grid, table_section
 from daam_bench.analysis.report.links import Links
 from daam_bench.analysis.report.pictures import Picture, curve_of, pictures_of
+from daam_bench.analysis.report.rates import rate_frame
 from daam_bench.analysis.report.sources import distinct, source_of
 from daam_bench.analysis.report.summary import summarise
 from daam_bench.analysis.tables import Results, find_table
 from daam_bench.analysis.tables.write import tables_of
 from daam_bench.records import FINISHED, write_atomically
 from daam_bench.studies.names import Pick
+
+_SECTIONS = ("scores", "paper", "importance", "parameters", "studies", "cost", "runs")
 
 
 def write_report(
@@ -62,7 +64,6 @@ def write_report(
         notes=notes,
         summary=summarise(frames, results.records, list(read.values()), links),
         sections=_sections(frames, links),
-        runs=every_run(links),
         curves=_curves(results, figures),
         study_records=[links.to(folder / FINISHED) for folder in studies],
         pictures={
@@ -76,15 +77,14 @@ def write_report(
 
 def _sections(frames: Mapping[str, pd.DataFrame], links: Links) -> dict[str, list[Section]]:
     """Return the tables that have rows, by section of the page."""
-    found: dict[str, list[Section]] = {
-        name: [] for name in ("scores", "paper", "importance", "parameters", "studies")
-    }
+    found: dict[str, list[Section]] = {name: [] for name in _SECTIONS}
     for name, frame in frames.items():
         table = find_table(name)
         if len(frame):
-            found[table.section].append(table_section(table, frame, links))
-    caption = "On the training samples of each fold."
-    found["scores"].append(Section("What the baselines chose", caption, choices(links)))
+            section = table_section(table, frame, links)
+            if table.section == "runs":
+                section = replace(section, grid=anchored(section.grid))
+            found[table.section].append(section)
     return found
 
 
@@ -102,11 +102,9 @@ def _curves(results: Results, figures: Path) -> list[Picture]:
 def _provenance(links: Links, manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what the page says of cost, data, settings and versions."""
     records = links.results.records
-    titles = {(d, e, title_of(v)): links.variant(d, e, v) for d, e, v in links.results.places}
     return {
-        "cost": frame_grid(cost_frame(records), lambda d, e, title: titles.get((d, e, title), "")),
         "measured_energy": any(r.energy_joules is not None for r in records),
-        "rates": frame_grid(rate_frame(manifests), lambda d, e, _: links.manifest(d, e)),
+        "rates": frame_grid(rate_frame(manifests), links.manifest),
         "sources": [source_of(manifest, links) for manifest in manifests],
         "provenance": {
             "Protocol": distinct(r.protocol for r in records if r.protocol and r.kind != "baseline"),

@@ -1,6 +1,7 @@
 """What a reader should know first, in sentences; every number leads to what it comes from."""
 
 from collections.abc import Mapping, Sequence
+from math import isclose
 from typing import Any
 
 import pandas as pd
@@ -43,25 +44,48 @@ def _of_cache(dataset: str, encoder: str, part: pd.DataFrame, links: Links) -> S
     metric = METRICS.get(best["metric"], best["metric"])
     runs = f"#{runs_anchor(name)}"
     above = [str(int((trained[f"gain_over_{baseline}_low"] > 0).sum())) for baseline in BASELINES]
-    marked = part.loc[part["significantly_best"], "title"].tolist()
     address = links.variant(dataset, encoder, best["variant"])
     return [
-        Cell(f"{name}: highest mean {metric[0].lower() + metric[1:]} "),
+        Cell(f"{name}: highest mean {metric[0].lower() + metric[1:]} of a trained variant "),
         Cell(f"{best['mean_percent']:.1f} %", address),
-        Cell(f" ({best['title']}). Variants of "),
+        Cell(f" ({best['title']}). "),
+        *_of_baselines(part[part["kind"] == "baseline"], best["mean_percent"], links),
+        Cell("Variants of "),
         Cell(str(len(trained)), runs),
         Cell(" whose paired gain has its whole 95 % interval above 0: "),
         Cell(above[0], runs),
         Cell(" over the majority class, "),
         Cell(above[1], runs),
-        Cell(f" over logistic regression on the best single layer. {_best(marked)}"),
+        Cell(f" over logistic regression on the best single layer. {_best(part)}"),
     ]
 
 
-def _best(titles: Sequence[str]) -> str:
-    if titles:
-        return f"Significantly better than all others: {', '.join(titles)}."
-    return "No group of the variants is significantly better than all others."
+def _of_baselines(baselines: pd.DataFrame, best: float, links: Links) -> Sentence:
+    """Say which baselines lie as high as the best trained variant, or higher; nothing where none does."""
+    sentence = []
+    for _, row in baselines.iterrows():
+        equal = isclose(row["mean_percent"], best)
+        if equal or row["mean_percent"] > best:
+            where = "No trained variant lies above this baseline" if equal else "A baseline lies higher"
+            sentence += [
+                Cell(f"{where}: {row['title']}, "),
+                Cell(
+                    f"{row['mean_percent']:.1f} %",
+                    links.variant(row["dataset"], row["encoder"], row["variant"]),
+                ),
+                Cell(". "),
+            ]
+    return sentence
+
+
+def _best(part: pd.DataFrame) -> str:
+    """Say which variants are marked, and against what: other variants, and baselines if any were run."""
+    others = "every other variant" + (" and every baseline" if (part["kind"] == "baseline").any() else "")
+    marked = part[part["significantly_best"]]
+    if marked.empty:
+        return f"No group of the variants is significantly better than {others}."
+    alone = " on this split alone" if (marked["folds"] == 1).all() else ""
+    return f"Significantly better than {others}{alone}: {', '.join(marked['title'])}."
 
 
 def _of_paper(comparison: pd.DataFrame) -> Sentence:

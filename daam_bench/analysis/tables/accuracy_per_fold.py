@@ -4,8 +4,8 @@ import pandas as pd
 
 from daam_bench.analysis.aggregate import CACHE
 from daam_bench.analysis.significance import unit_of, unit_values
-from daam_bench.analysis.tables.accuracy_summary import BOLD
-from daam_bench.analysis.tables.base import Keys, Results, Run, Table, distinct, own_runs
+from daam_bench.analysis.tables.accuracy_summary import BOLD, add_best, with_rivals
+from daam_bench.analysis.tables.base import Keys, Results, Run, Table, own_runs
 from daam_bench.analysis.tables.cells import add_metric, names, score_heading, with_spread
 from daam_bench.analysis.tables.sheet import Sheet, Shown
 
@@ -24,8 +24,7 @@ def _frame(results: Results) -> pd.DataFrame:
         unit = unit_of(pd.MultiIndex.from_frame(cache[["fold", "seed"]]))
         for _, runs in cache.groupby("variant", sort=False):
             parts.append(_rows(runs, unit))
-    best = results.summary[[*_KEYS, "significantly_best"]]
-    return pd.concat(parts, ignore_index=True).merge(best, on=_KEYS, validate="m:1")
+    return add_best(pd.concat(parts, ignore_index=True), results)
 
 
 def _rows(runs: pd.DataFrame, unit: str) -> pd.DataFrame:
@@ -87,10 +86,10 @@ def _cell(rows: pd.DataFrame, number: int) -> Shown:
 
 
 def _sources(keys: Keys, column: str, results: Results) -> list[Run]:
-    """A mean over units has every run of the variant behind it, what is best those of every variant."""
+    """A mean over units has every run of the variant behind it, what is best all those of the cache."""
     whole = results.of(keys["dataset"], keys["encoder"], keys["variant"])
     if column == "significantly_best":
-        return distinct([*whole, *results.trained(keys["dataset"], keys["encoder"])])
+        return with_rivals(whole, keys, results)
     return whole if column == "unit" or column.startswith("over_units_") else own_runs(keys, column, results)
 
 

@@ -143,13 +143,14 @@ class Table:
     Attributes:
         title: heading in the report.
         caption: what it shows, with units; what an interval, a +/- mean and bold mean.
-        section: of the report: scores, paper, importance, parameters or studies.
+        section: of the report: scores, paper, importance, parameters, studies, cost or runs.
         keys: columns that say what a row is about, in the order of an address; no two rows have equal ones.
         number: the column that is meant where none is named.
         frame: labelled values in full precision.
         readable: the frame as a person reads it.
         sources: (keys of a row, column) -> the records that the number is computed from; none for what comes
             from elsewhere, such as the paper.
+        measured: columns that a clock or a meter gave: another run gives other numbers.
     """
 
     title: str
@@ -160,6 +161,7 @@ class Table:
     frame: Callable[[Results], pd.DataFrame]
     readable: Callable[[pd.DataFrame], Sheet]
     sources: Sources = own_runs
+    measured: frozenset[str] = frozenset()
 
     def values(self, results: Results) -> pd.DataFrame:
         """Return the frame, with the column `optimistic` where its rows are of variants."""

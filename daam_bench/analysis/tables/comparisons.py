@@ -48,7 +48,9 @@ TABLE = Table(
     "95 % interval; p of the corrected resampled t test over folds (seeds averaged; over seeds if there "
     "is one fold) after Holm's correction over all pairs; effect size (Cohen's d_z); the smallest "
     "difference found with power 0.8 (none: more than 100 points); McNemar's exact test on pooled "
-    "predictions.",
+    "predictions. A difference is significant where p (Holm) is below 0.05; with one fold p speaks of other "
+    "seeds only, McNemar's p (Holm) has to be below 0.05 in the same direction, and what is found holds for "
+    "this split alone. Differences that are equal on all units have neither interval nor p.",
     section="scores",
     keys=("dataset", "encoder", "variant", "against"),
     number="difference_percent",

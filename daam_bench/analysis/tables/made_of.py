@@ -40,6 +40,12 @@ def read_made_of(table: Path) -> tuple[Results, list[Path]]:
     path = table.with_suffix(f".{ENDING}")
     try:
         found = json.loads(path.read_bytes())
+        folders = {
+            kind: {
+                Path(os.path.normpath(table.parent / name)): digest for name, digest in found[kind].items()
+            }
+            for kind in ("runs", "studies")
+        }
     except FileNotFoundError:
         raise RecordError(
             "the table does not say what it is made of",
@@ -47,10 +53,10 @@ def read_made_of(table: Path) -> tuple[Results, list[Path]]:
             expected=f"{path.name} beside it",
             remedy="`snakemake tables` writes both.",
         ) from None
-    folders = {
-        kind: {Path(os.path.normpath(table.parent / name)): digest for name, digest in found[kind].items()}
-        for kind in ("runs", "studies")
-    }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise RecordError(
+            "not a list of what a table is made of", where=path, remedy="`snakemake tables` writes it again."
+        ) from None
     changed = [f for known in folders.values() for f, digest in known.items() if _digest(f) != digest]
     return Results(list(folders["runs"]), list(folders["studies"])), changed
 
@@ -58,7 +64,7 @@ def read_made_of(table: Path) -> tuple[Results, list[Path]]:
 def _digest(folder: Path) -> str:
     try:
         return hashlib.sha256((folder / FINISHED).read_bytes()).hexdigest()
-    except FileNotFoundError:
+    except (OSError, ValueError):  # also a name that no folder can have
         raise RecordError(
             "no finished records are here any more",
             where=folder,

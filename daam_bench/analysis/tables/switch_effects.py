@@ -84,10 +84,13 @@ def _rows(value: str, field: str, changed: pd.DataFrame, base: pd.DataFrame) -> 
 
 
 def _with_holm(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    tested = [row for row in rows if row["variant"] not in ("", TOGETHER) and not pd.isna(row["p"])]
+    """Return rows with p after Holm's correction; one without a p is a test all the same."""
+    tested = [row for row in rows if row["variant"] not in ("", TOGETHER)]
     if tested:
-        for row, p in zip(tested, multipletests([r["p"] for r in tested], method="holm")[1], strict=True):
-            row["p_holm"] = float(p)
+        given = pd.Series([row["p"] for row in tested], dtype="float64")
+        corrected = multipletests(given.fillna(1.0), method="holm")[1]
+        for row, p in zip(tested, corrected, strict=True):
+            row["p_holm"] = float("nan") if pd.isna(row["p"]) else float(p)
     return rows
 
 
