@@ -5,6 +5,7 @@ usage or configuration; 3 data; 4 encoder; 5 cache; 6 records and tables; 7 the 
 (a full disk, lost permissions); 130 stopped by Ctrl-C.
 """
 
+import gc
 import logging
 import os
 import sys
@@ -52,6 +53,8 @@ app.add_typer(new_app, name="new")
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and an exit code of its kind."""
+    # What large libraries make as they are imported is no garbage: to look for it takes a tenth of a start.
+    gc.set_threshold(100_000, 50, 50)
     # What fails while a library lets go of a file is said in one line; h5py would print a traceback, too.
     sys.unraisablehook = lambda event: logging.warning("%s", " ".join(str(event.exc_value).split()))
     usual, sys.excepthook = sys.excepthook, lambda *_: None

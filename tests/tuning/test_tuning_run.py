@@ -119,7 +119,7 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize("variant", ["encoder_lora_r4", "encoder_lora_plus_r8"])
-@pytest.mark.parametrize("kill", [1, 2, 4])
+@pytest.mark.parametrize("kill", [2, 4])
 def test_killed_after_any_epoch_it_ends_with_identical_results(work_of, tmp_path, monkeypatch, variant, kill):
     work = work_of("bert")
     spec = work.spec(variant, {"schedule": "plateau"})
