@@ -160,8 +160,12 @@ def test_predictions_and_densities_unpickle_nothing(records, audited):
     write_parquet(records / f"{record.stem}.parquet", expected, "sample_id")
     pd.testing.assert_frame_equal(read_predictions(records, record), expected)
     np.savez(records / f"{record.stem}.density.npz", density=np.array([Bomb()], dtype=object))
-    with pytest.raises(ValueError, match="allow_pickle=False"):
+    with pytest.raises(RecordError, match=r"no density beside the record .*allow_pickle=False"):
         read_density(records, record)
+    for damaged in (b"", b"PK\x03\x04 no more", pickle.dumps(expected)):
+        (records / f"{record.stem}.density.npz").write_bytes(damaged)
+        with pytest.raises(RecordError, match="no density beside the record"):
+            read_density(records, record)
     for file in records.glob("*.parquet"):
         file.write_bytes(pickle.dumps(expected))
     with pytest.raises(RecordError, match="no predictions"):
