@@ -1,14 +1,25 @@
-"""Locks that a killed run leaves behind."""
+"""Locks: to wait for one that another process holds, and to clear what a killed run leaves behind."""
 
+import logging
 import os
 import platform
 from pathlib import Path
 
 import psutil
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from daam_bench.errors import DaamBenchError
 
 _HOST = Path(".snakemake/daam_bench_host")
+
+
+def wait_for(lock: FileLock, place: object) -> AcquireReturnProxy[FileLock]:
+    """Take a lock, to be left as a context; where another process holds it, say so and wait."""
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        logging.warning("another process writes %s; waiting for it", place)
+        return lock.acquire()
 
 
 def note_host(folder: Path) -> None:

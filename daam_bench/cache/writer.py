@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from daam_bench.cache.identity import CacheIdentity
 from daam_bench.cache.ledger import Ledger, LedgerEntry, hash_block, ledger_path
@@ -25,6 +24,7 @@ from daam_bench.cache.store import (
 )
 from daam_bench.cache.structure import describe_structure
 from daam_bench.errors import CacheError
+from daam_bench.locks import wait_for
 
 # Attributes that the writer itself sets.
 _OWN = {"identity", "complete", "quarantined"}
@@ -105,7 +105,7 @@ class CacheWriter:
         """Hold the lock of the part without opening the store; the writer may be entered within."""
         if not is_remote(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        _acquire(self._lock, self.path)
+        wait_for(self._lock, self.path)
         try:
             yield
         finally:
@@ -114,7 +114,7 @@ class CacheWriter:
     def __enter__(self) -> Self:
         if not is_remote(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        _acquire(self._lock, self.path)
+        wait_for(self._lock, self.path)
         try:
             with lock_of(self.path, "create"):
                 self._store = self._open() if _is_made(self.path) else self._create()
@@ -288,11 +288,3 @@ class CacheWriter:
 
 def _is_made(path: Path) -> bool:
     return (path / _MADE).exists() if is_remote(path) else path.exists()
-
-
-def _acquire(lock: FileLock, path: Path) -> None:
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logging.warning("another process writes %s; waiting for it", path)
-        lock.acquire()

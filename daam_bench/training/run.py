@@ -16,6 +16,7 @@ from daam_bench.allocator import keep_freed_memory
 from daam_bench.errors import DataError
 from daam_bench.fingerprint import source_fingerprint
 from daam_bench.heads.build import build_model
+from daam_bench.locks import wait_for
 from daam_bench.records import RunRecord, read_record, remove_temporaries, write_finished
 from daam_bench.training.baselines import predict_best_single_layer, predict_majority
 from daam_bench.training.bench import Bench, memory_bytes, open_bench
@@ -68,7 +69,7 @@ def run_job(
     """
     keep_freed_memory()
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    with wait_for(FileLock(folder / ".lock"), folder):
         remove_temporaries(folder)
         bench = open_bench(cache_path, spec.folds, spec.training.shuffle_bytes)
         places = places_of(spec, bench, only_fold)

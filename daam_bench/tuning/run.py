@@ -15,6 +15,7 @@ from safetensors.torch import save
 from daam_bench.adapters.presets import KIND
 from daam_bench.cache.reader import open_cache
 from daam_bench.fingerprint import source_fingerprint
+from daam_bench.locks import wait_for
 from daam_bench.records import (
     RunRecord,
     read_record,
@@ -67,7 +68,7 @@ def run_tuning(
     """
     spec.entry()
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    with wait_for(FileLock(folder / ".lock"), folder):
         remove_temporaries(folder)
         cache, device = open_cache(cache_path), best_device()
         bench = bench_of(cache, spec.folds, device, RowSource(len(usable_rows(cache)), device))

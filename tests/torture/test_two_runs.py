@@ -49,7 +49,7 @@ def test_two_runs_of_a_cell_give_what_one_gives(tmp_path, monkeypatch, model_fol
     assert names[0] == names[1]
 
 
-def test_a_run_waits_for_the_one_that_has_its_folder(tmp_path, monkeypatch, model_folder):
+def test_a_run_waits_for_the_one_that_has_its_folder_and_says_so(tmp_path, monkeypatch, model_folder, caplog):
     monkeypatch.chdir(tmp_path)
     write_samples(("a", "b"))
     model = model_folder("text", "bert")
@@ -58,7 +58,10 @@ def test_a_run_waits_for_the_one_that_has_its_folder(tmp_path, monkeypatch, mode
     with ThreadPoolExecutor(1) as pool:
         with FileLock(FOLDER / ".lock"):
             second = pool.submit(run_in, tmp_path, model)
-            time.sleep(1.5)
-            assert not second.done()
+            deadline = time.monotonic() + 60
+            while f"another process writes {FOLDER}" not in caplog.text:
+                assert not second.done()
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
         second.result(timeout=60)
     assert files_of(FOLDER) == before
