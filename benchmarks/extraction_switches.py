@@ -14,6 +14,7 @@ import yaml
 from page import origin_of, replace_figures
 
 from daam_bench.analysis.aggregate import replica_frame, title_of
+from daam_bench.analysis.tables.cells import differences
 from daam_bench.analysis.tables.effects import paired_effect
 from daam_bench.config.merge import load_merged
 from daam_bench.direct import run_cell
@@ -24,6 +25,7 @@ from daam_bench.steps import progress_bar
 VARIANTS = ("daam_v2", "mha", "softmax_sum")
 SEEDS = (0, 1)
 FOLDER = "extraction_switches"
+_EFFECT = ("effect_percent", "low_percent", "high_percent")
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,14 @@ def table_of(results: Path) -> str:
         base, changed = (_replicas(results / FOLDER / switch.row / name) for name in ("base", "changed"))
         for variant in (None, *VARIANTS):
             pair = [frame[frame["variant"].eq(variant or frame["variant"])] for frame in (changed, base)]
-            effect = paired_effect(*pair)
-            numbers = [effect[f"{name}_percent"] for name in ("effect", "low", "high")]
+            effect = pd.DataFrame([paired_effect(*pair)])
             rows.append(
                 {
                     "Row": "" if variant else switch.row,
                     "Change": "" if variant else switch.change,
                     "Dataset": "" if variant else f"{switch.dataset} x {switch.encoder}",
                     "Variant": title_of(variant) if variant else "all three",
-                    "Effect (points)": "{:+.1f} ({:+.1f} to {:+.1f})".format(*numbers),
+                    "Effect (points)": differences(effect, *_EFFECT)[0],
                     "Runs": len(pair[0]),
                 }
             )

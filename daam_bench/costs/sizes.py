@@ -97,7 +97,7 @@ def encoder_shape(config: EncoderConfig, manifest: Path) -> tuple[tuple[int, int
     if file.is_file():
         try:
             shape, why = shape_in(file), ""
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             why = "its config.json cannot be read"
     else:
         shape = known_shape(config)

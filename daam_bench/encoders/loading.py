@@ -95,7 +95,8 @@ def _attentions(settings: Any) -> Iterator[str]:
     """Yield how a model, and each model within it, is to compute attention."""
     yield str(settings._attn_implementation)
     for name in settings.sub_configs:
-        yield from _attentions(getattr(settings, name))
+        if (part := getattr(settings, name, None)) is not None:  # some models leave a part out
+            yield from _attentions(part)
 
 
 def make_pooler(model: Any) -> LayerPooler:

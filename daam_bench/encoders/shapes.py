@@ -47,5 +47,5 @@ def known_shape(config: EncoderConfig) -> tuple[int, int] | None:
         return _KNOWN_SHAPES.get(Path(config.model).name)
     try:
         return shape_in(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None

@@ -85,3 +85,8 @@ def test_the_cache_of_an_encoder_says_its_size(manifest, revision):
     config = EncoderConfig(modality="text", model="owner/name", revision=revision)
     shape, _ = encoder_shape(config, manifest)
     assert shape == ((3, 48) if revision == made_by["revision"] else None)
+
+
+def test_an_absurd_config_json_has_no_size(tmp_path):
+    (tmp_path / "config.json").write_text('{"a": ' + "[" * 100_000)
+    assert known_shape(EncoderConfig(modality="text", model=str(tmp_path))) is None

@@ -1,6 +1,7 @@
 """Models that are not served say why; models whose files lack weights are not filled up at random."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -27,6 +28,7 @@ from transformers import (
 
 from daam_bench.config import EncoderConfig
 from daam_bench.encoders.base import load_encoder
+from daam_bench.encoders.loading import _attentions
 from daam_bench.errors import EncoderError
 
 PICTURES = ViTImageProcessor(size={"height": 32, "width": 32})
@@ -143,3 +145,11 @@ def test_weights_that_no_hidden_state_depends_on_may_be_missing(without, modalit
     found = load_encoder("e", config)
     whole = load_encoder("e", EncoderConfig(modality=modality, model=str(model_folder(modality, name))))
     assert found.settings() == whole.settings()
+
+
+def test_a_model_may_leave_a_part_out():
+    part = SimpleNamespace(_attn_implementation="org/kernel", sub_configs={})
+    whole = SimpleNamespace(_attn_implementation=None, sub_configs={"text": None, "audio": None}, text=None)
+    assert list(_attentions(whole)) == ["None"]
+    whole.audio = part
+    assert list(_attentions(whole)) == ["None", "org/kernel"]
