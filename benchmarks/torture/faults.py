@@ -42,7 +42,7 @@ class Trial(NamedTuple):
 def works(world: World) -> dict[str, Work]:
     """Return the jobs that write, by name; one variant trains like any other."""
     trained = trainings(world)
-    kept = {name: trained[name] for name in list(trained)[:1]}
+    kept = dict(list(trained.items())[:1])
     return extractions(world) | repairs(world) | kept | chosen_layers(world) | others(world)
 
 

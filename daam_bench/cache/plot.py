@@ -9,6 +9,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from daam_bench.cache.drawing import add_title, fitted, layer_ticks, width_of
 from daam_bench.cache.inspect import describe_cache
@@ -96,6 +97,11 @@ def _draw_layers(axes: Axes, statistics: Sequence[Mapping[str, float]]) -> None:
     for colour, (key, label, mark) in zip(_COLOURS, marks, strict=False):
         axes.plot([row[key] for row in statistics], layers, color=colour, marker=mark, label=label)
     axes.set(xlabel="value (logarithmic)", ylabel="layer (1 = first)", xscale="log")
+    # Within few decades also twice and five times their beginnings; the usual labels would overlap.
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,), numticks=12))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(layer_ticks(len(layers), most=12))
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=_POINTS)
 

@@ -182,10 +182,12 @@ DRAWN |= {
 }
 
 
-def cache_picture(layers, names):
+def cache_picture(layers, names, growth=1.0):
     rng = np.random.default_rng(layers)
+    sizes = [1 + growth * n for n in range(layers)]
     statistics = [
-        {"layer": n, "mean_norm": 9.0 * n, "standard_deviation": 0.3 * n} for n in range(1, layers + 1)
+        {"layer": n, "mean_norm": 6.0 * size, "standard_deviation": 0.3 * size}
+        for n, size in enumerate(sizes, 1)
     ]
     samples = Samples(layers, rng.normal(size=(240, 2)), np.arange(240) % len(names), np.array([0.5, 0.2]))
     return draw_cache(HEADING, statistics, samples, names)
@@ -198,6 +200,8 @@ DRAWN |= {
     "cache of 100 classes": lambda: cache_picture(6, [f"class {number}" for number in range(100)]),
     "cache of words and sentences": lambda: cache_picture(6, ["yes", f"{LONG} $ and {LONG} $"]),
     "cache of two classes": lambda: cache_picture(6, ["yes", "no"]),
+    "cache of like layers": lambda: cache_picture(6, ["yes", "no"], growth=0.05),
+    "cache of most unlike layers": lambda: cache_picture(40, ["yes", "no"], growth=1000.0),
 }
 
 
@@ -210,7 +214,8 @@ def texts_of(figure):
         found |= {name: artist for name, artist in above.items() if artist and artist.get_visible()}
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
-            ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            every = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+            ticks = [tick for tick in every if low <= tick.get_loc() <= high]
             labels = [label for tick in ticks for label in (tick.label1, tick.label2)]
             texts = [text for text in [*labels, axis.label] if text.get_visible() and text.get_text()]
             found |= {f"{axis.axis_name}{number}: {text.get_text()}": text for text in texts}
