@@ -11,7 +11,7 @@ from typing import NamedTuple
 from benchmarks.torture.children import Ended, run_child, warm
 from benchmarks.torture.shim import How, Watch
 from benchmarks.torture.tally import Budget, Tally
-from benchmarks.torture.work import Work, chosen_layers, extractions, others, repairs, trainings
+from benchmarks.torture.work import TUNING, Work, chosen_layers, extractions, others, repairs, trainings
 from benchmarks.torture.world import World, differences, state_of
 
 _KILLS = (How.KILL_BEFORE, How.KILL_TORN, How.KILL_AFTER)
@@ -42,7 +42,7 @@ class Trial(NamedTuple):
 def works(world: World) -> dict[str, Work]:
     """Return the jobs that write, by name; one variant trains like any other."""
     trained = trainings(world)
-    kept = dict(list(trained.items())[:1])
+    kept = {name: trained[name] for name in (next(iter(trained)), TUNING)}
     return extractions(world) | repairs(world) | kept | chosen_layers(world) | others(world)
 
 

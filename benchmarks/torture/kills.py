@@ -221,7 +221,7 @@ def kill_extraction(world: World, count: int, seed: int, budget: Budget, full: b
 
 
 def kill_training(world: World, count: int, seed: int, budget: Budget, full: bool) -> Tally:
-    """Kill training of three variants, and from a stream; tables must agree, too."""
+    """Kill training of three variants, from a stream, and encoder LoRA; tables must agree, too."""
     works = trainings(world)
     tally = _kill(works, world, count, seed, budget, full)
     problem = _tables_differ(world, list(works))

@@ -2,52 +2,59 @@
 
 import os
 import random
+import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.torture.children import command_line, run_child, warm
 from benchmarks.torture.tally import Budget, Tally
-from benchmarks.torture.work import VARIANTS
+from benchmarks.torture.work import TUNING, VARIANTS, Work, repairs, trainings
 from benchmarks.torture.world import FORMATS, CountingEpochs, StandIn, World, differences, state_of
+from daam_bench.errors import CacheError
 
-Writer = Callable[[Path], None]
+
+@dataclass(frozen=True)
+class _Race:
+    """Writers that start at once.
+
+    Attributes:
+        works: of each writer; the first says what lies there before.
+        finish: what is done when all have ended.
+        refuses: whether who comes second may be refused: one line, and its status.
+        slow: whether it is run once where others are run three times.
+    """
+
+    works: list[Work]
+    finish: Callable[[Path], None] | None = None
+    refuses: bool = False
+    slow: bool = False
 
 
 def race(world: World, count: int, seed: int, budget: Budget) -> Tally:
     """Let several processes write the same results at once, `count` times.
 
-    Who comes second waits: all together compute no more than they do one after the other.
+    Who comes second waits, or is refused: all together compute no more than they do one after the other.
     """
     tally, random_ = Tally(), random.Random(seed)
-    cache = world.finished_cache("zarr")
-
-    def train(folder: Path) -> None:
-        world.train(cache, folder, VARIANTS[0])
-
-    jobs: dict[str, list[Writer]] = {
-        **{f"two extractions to {k}": [lambda f, k=k: world.extract(f, k)] * 2 for k in FORMATS},
-        "two parts of one cache": [lambda f, n=n: _part(world, f, n) for n in (1, 2)],
-        "a part twice": [lambda f, n=n: _part(world, f, n) for n in (1, 1, 2)],
-        "an extraction under a jumping clock": [lambda f: _under_jumps(lambda: world.extract(f, "zarr"))],
-        "two trainings": [train] * 2,
-        "a training under a jumping clock": [lambda f: _under_jumps(lambda: train(f))],
-    }
-    # Each once, before any is repeated; training is slow and simple: a lock around all of it.
-    names = [*jobs, *[name for name in jobs if "training" not in name] * 2]
+    races = _races(world)
+    # Each once, before any is repeated.
+    names = [*races, *[name for name in races if not races[name].slow] * 2]
     expected: dict[str, tuple[dict[str, bytes], tuple[int, int]]] = {}
     for number in range(count):
         if not budget.left():
             break
         name = names[number % len(names)]
+        run = races[name]
         if name not in expected:
-            expected[name] = _one_by_one(world, name, jobs[name])
-        folder = world.fresh("race")
-        pauses = [0.0, *(random_.uniform(0, 0.15) for _ in jobs[name][1:])]
-        problem = _together(folder, jobs[name], pauses)
+            expected[name] = _one_by_one(world, run)
+        folder = run.works[0].begin(world.folder / "race")
+        pauses = [0.0, *(random_.uniform(0, 0.15) for _ in run.works[1:])]
+        problem = _together(folder, run, pauses)
         computed = _computed()
-        if problem is None and "part" in name:
-            problem = run_child(lambda folder=folder: _finish(world, folder)).problem()
+        if problem is None and run.finish is not None:
+            problem = run_child(lambda folder=folder, run=run: run.finish(folder)).problem()
         problem = problem or differences(state_of(folder), expected[name][0])
         problem = problem or _too_much(computed, expected[name][1])
         tally.note(f"{name}, pauses {[round(pause, 4) for pause in pauses]}", problem)
@@ -55,17 +62,47 @@ def race(world: World, count: int, seed: int, budget: Budget) -> Tally:
     return tally
 
 
-def _one_by_one(world: World, name: str, works: list[Writer]) -> tuple[dict[str, bytes], tuple[int, int]]:
+def _races(world: World) -> dict[str, _Race]:
+    """Return the races by name."""
+    trained, cache = trainings(world), world.finished_cache("zarr")
+    train, tune = trained[f"training of {VARIANTS[0]}"], trained[TUNING]
+
+    def extract(kind: str) -> Work:
+        return Work(lambda folder: world.extract(folder, kind))
+
+    def parts(*numbers: int) -> _Race:
+        works = [Work(lambda folder, n=n: _part(world, folder, n)) for n in numbers]
+        return _Race(works, lambda folder: _finish(world, folder))
+
+    def command(name: str, output: str, *options: str) -> Work:
+        return Work(lambda folder: command_line("cache", name, cache, folder / output, *options))
+
+    return {
+        **{f"two extractions to {kind}": _Race([extract(kind)] * 2) for kind in FORMATS},
+        "two parts of one cache": parts(1, 2),
+        "a part twice": parts(1, 1, 2),
+        "an extraction under a jumping clock": _Race([_under_jumps(extract("zarr"))]),
+        **{f"two at a {name}": _Race([work] * 2) for name, work in repairs(world).items()},
+        "two conversions": _Race([command("convert", "copy", "--to", "hdf5")] * 2, refuses=True),
+        "two exports": _Race([command("export", "layers.parquet")] * 2),
+        "two trainings": _Race([train] * 2, slow=True),
+        "a training under a jumping clock": _Race([_under_jumps(train)], slow=True),
+        "two tunings of an encoder": _Race([tune] * 2, slow=True),
+    }
+
+
+def _one_by_one(world: World, run: _Race) -> tuple[dict[str, bytes], tuple[int, int]]:
     """Return what writers leave that come one after the other, and how many rows and epochs they compute."""
-    whole = {kind: world.finished_cache(kind) for kind in FORMATS}
-    folder = world.fresh("alone")
+    folder = run.works[0].begin(world.folder / "alone")
     _computed()
-    for work in works:
-        ended = warm(lambda work=work: work(folder))
-        if ended.code:
+    for number, work in enumerate(run.works):
+        ended = warm(lambda work=work: work.run(folder))
+        if ended.code and not (number and run.refuses and ended.code == CacheError.exit_code):
             raise RuntimeError(ended.text)
-    left = folder if "training" in name else whole["hdf5" if "hdf5" in name else "zarr"]
-    return state_of(left), _computed()
+    computed = _computed()
+    if run.finish is not None:
+        run.finish(folder)
+    return state_of(folder), computed
 
 
 def _computed() -> tuple[int, int]:
@@ -83,18 +120,18 @@ def _too_much(computed: tuple[int, int], expected: tuple[int, int]) -> str | Non
     return "; ".join(found) or None
 
 
-def _together(folder: Path, works: list[Writer], pauses: list[float]) -> str | None:
+def _together(folder: Path, run: _Race, pauses: list[float]) -> str | None:
     """Start all at once, each after its pause; return what went wrong."""
 
-    def both() -> None:
+    def all_() -> None:
         children = []
-        for work, pause in zip(works, pauses, strict=True):
+        for work, pause in zip(run.works, pauses, strict=True):
             child = os.fork()
             if child == 0:
                 code = 70
                 try:
                     time.sleep(pause)
-                    work(folder)
+                    work.run(folder)
                     code = 0
                 except SystemExit as leaving:
                     code = leaving.code if isinstance(leaving.code, int) else 70
@@ -102,10 +139,16 @@ def _together(folder: Path, works: list[Writer], pauses: list[float]) -> str | N
                     os._exit(code)
             children.append(child)
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-        if any(codes):
+        refused = codes.count(CacheError.exit_code) if run.refuses else 0
+        if codes.count(0) + refused < len(codes) or 0 not in codes:
             raise RuntimeError(f"ended with {codes}")
+        print(f"refused: {refused}")
 
-    return run_child(both).problem()
+    ended = run_child(all_)
+    said = re.findall(r"^error: .*\w{4}", ended.text, re.MULTILINE)
+    if ended.code == 0 and f"refused: {len(said)}" not in ended.text:
+        return f"not one line for each that was refused: {ended.text[-600:]}"
+    return ended.problem()
 
 
 def _part(world: World, folder: Path, number: int) -> None:
@@ -122,8 +165,12 @@ def _finish(world: World, folder: Path) -> None:
     )
 
 
-def _under_jumps(work: Callable[[], None]) -> None:
-    """Do work while every look at the clock is a day off, to and fro."""
-    true, looks = time.time, iter(range(10**9))
-    time.time = lambda: true() + (86400 if next(looks) % 2 else -86400)
-    work()
+def _under_jumps(work: Work) -> Work:
+    """Return a job during which every look at the clock is a day off, to and fro."""
+
+    def run(folder: Path) -> None:
+        true, looks = time.time, iter(range(10**9))
+        time.time = lambda: true() + (86400 if next(looks) % 2 else -86400)
+        work.run(folder)
+
+    return Work(run, work.prepare)

@@ -12,6 +12,7 @@ from benchmarks.torture.world import CACHE_BYTES, FORMATS, ROWS_PER_CHUNK, World
 from daam_bench.training.bench import MEMORY
 
 VARIANTS = ("daam_v2", "mha", "mixture")
+TUNING = "encoder LoRA"
 _PICKS = ("top-2", "bottom-2")  # a table of studies compares the two
 
 
@@ -48,7 +49,7 @@ def repairs(world: World) -> dict[str, Work]:
 
 
 def trainings(world: World) -> dict[str, Work]:
-    """Return training from a cache in memory, of several variants, and from one that streams."""
+    """Return training of several variants from a cache in memory, from a stream, and encoder LoRA."""
     cache = world.finished_cache("zarr")
     found = {f"training of {v}": Work(lambda folder, v=v: world.train(cache, folder, v)) for v in VARIANTS}
 
@@ -57,6 +58,8 @@ def trainings(world: World) -> dict[str, Work]:
         world.train(cache, folder, VARIANTS[0], CACHE_BYTES // 3)
 
     found["training from a stream"] = Work(stream)
+    world.tuning_spec()  # its model is no part of what is killed
+    found[TUNING] = Work(lambda folder: world.tune(cache, folder))
     return found
 
 

@@ -15,24 +15,41 @@ import pandas as pd
 import torch
 import torch._dynamo  # the first optimiser would import it in every child
 import zarr
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 from torch import Tensor
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 from benchmarks.torture.children import command_line, run_child
 from daam_bench.cache import extraction, repair
 from daam_bench.cache.extraction import ExtractionSpec
 from daam_bench.cache.reader import open_cache
-from daam_bench.config import CacheConfig, DatasetConfig, EncoderConfig, FoldRule, Protocol, TrainingConfig
+from daam_bench.config import (
+    CacheConfig,
+    DatasetConfig,
+    EncoderConfig,
+    FoldRule,
+    Protocol,
+    TrainingConfig,
+    TuningConfig,
+)
 from daam_bench.datasets.listing import list_samples
 from daam_bench.encoders.base import Prepared
 from daam_bench.records import write_atomically
 from daam_bench.training import bench
 from daam_bench.training.run import TrainingSpec
 from daam_bench.training.source import Buffer, ResidentSource, StreamingSource
+from daam_bench.tuning import run as tuning
+from daam_bench.tuning.samples import RowSource
+from daam_bench.tuning.spec import TuningSpec
 
 # As many rows a chunk as the comparison of batched and single rows computes: what a kill may cost.
 LAYERS, FEATURES, ROWS_PER_CHUNK = 3, 5, 8
 SAMPLES = 47
 EPOCHS = 2
+ENCODER_VARIANT = "encoder_lora_plus_r4"
 CACHE_BYTES = (SAMPLES - 1) * LAYERS * FEATURES * 4  # one sample is bad
 FORMATS = ("zarr", "hdf5")
 # What a record or a manifest says of time, memory and machine.
@@ -114,6 +131,10 @@ class CountingStream(CountingEpochs, StreamingSource):
     """A cache that streams."""
 
 
+class CountingRows(CountingEpochs, RowSource):
+    """Raw samples, for encoder LoRA."""
+
+
 class World:
     """Files and jobs that every kind of torture starts from.
 
@@ -126,6 +147,7 @@ class World:
         self.folder, self.seeds = folder, list(seeds)
         StandIn.rows, CountingEpochs.begun = Count(), Count()  # of this world's children alone
         bench.ResidentSource, bench.StreamingSource = CountingResident, CountingStream  # type: ignore[misc]
+        tuning.RowSource = CountingRows  # type: ignore[misc]
         extraction.load_encoder = repair.load_encoder = lambda *_: StandIn()
         model = folder / "model"
         model.mkdir(parents=True)
@@ -156,17 +178,31 @@ class World:
 
     def training_spec(self, variant: str, shuffle_bytes: int = 2**20) -> TrainingSpec:
         """Return the training job of a variant: on 3 folds, `EPOCHS` each."""
+        return TrainingSpec(**self._job_of(variant, shuffle_bytes))
+
+    def tuning_spec(self) -> TuningSpec:
+        """Return the job of encoder LoRA: a real, tiny BERT, tuned on the same folds."""
+        model = self.folder / "bert"
+        if not model.exists():
+            _save_bert(model)
+        return TuningSpec(
+            **self._job_of(ENCODER_VARIANT, 2**20),
+            tuning=TuningConfig(batch_size=8),
+            encoder_settings=EncoderConfig(modality="text", model=str(model)),
+        )
+
+    def _job_of(self, variant: str, shuffle_bytes: int) -> dict[str, Any]:
         settings = {"epochs": EPOCHS, "batch_size": 8, "decoder_channels": 3, "precision": "float32"}
         settings["shuffle_mebibytes"] = shuffle_bytes / 2**20
-        return TrainingSpec(
-            dataset="tortured",
-            encoder="stand-in",
-            variant=variant,
-            seeds=self.seeds,
-            folds=FoldRule(),
-            training=TrainingConfig(inner_fraction=0.3, **settings),
-            protocol=Protocol.model_validate("corrected"),
-        )
+        return {
+            "dataset": "tortured",
+            "encoder": "stand-in",
+            "variant": variant,
+            "seeds": self.seeds,
+            "folds": FoldRule(),
+            "training": TrainingConfig(inner_fraction=0.3, **settings),
+            "protocol": Protocol.model_validate("corrected"),
+        }
 
     def extract(self, folder: Path, kind: str) -> None:
         """Run both steps of an extraction by the command line, in this process."""
@@ -184,6 +220,11 @@ class World:
         words = ("step", "train-variant", cache / "manifest.json", folder / "finished.json", "--spec", spec)
         command_line(*words, *options)
 
+    def tune(self, cache: Path, folder: Path) -> None:
+        """Run the job of encoder LoRA by the command line, in this process."""
+        words = ("step", "tune-encoder", cache / "manifest.json", self.samples, folder / "finished.json")
+        command_line(*words, "--spec", self.tuning_spec().model_dump_json())
+
     def finished_cache(self, kind: str) -> Path:
         """Return the folder of an undisturbed cache."""
         folder = self.folder / f"whole-{kind}"
@@ -196,6 +237,19 @@ class World:
     def fresh(self, name: str) -> Path:
         """Return an empty folder."""
         return emptied(self.folder / name)
+
+
+def _save_bert(folder: Path) -> None:
+    """Write a BERT with random weights and a tokenizer of the few words that occur."""
+    known = ["[PAD]", "[UNK]", "text", "number", *map(str, range(SAMPLES))]
+    words = Tokenizer(WordLevel({word: n for n, word in enumerate(known)}, unk_token="[UNK]"))
+    words.pre_tokenizer = Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", pad_token="[PAD]")
+    sizes = {"hidden_size": 8, "intermediate_size": 11, "num_hidden_layers": LAYERS, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    disable_progress_bar()
+    BertModel(BertConfig(vocab_size=len(known), **sizes)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def emptied(folder: Path) -> Path:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks.torture import __main__ as torture
-from benchmarks.torture import bad, damages, faults, inputs, kills, races
+from benchmarks.torture import bad, changes, damages, faults, inputs, kills, races
 from benchmarks.torture.shim import build
 from benchmarks.torture.tally import Budget, Tally
 from benchmarks.torture.work import Work
@@ -246,6 +246,33 @@ def test_a_file_of_a_folder_that_is_left_out_is_found(tmp_path, capsys, monkeypa
 def test_configurations_are_tried_as_a_run_reads_them(tmp_path, monkeypatch, way):
     monkeypatch.setattr(bad, "CONFIGURATIONS", (way,))
     assert inputs.try_configurations(tmp_path, random.Random(1), 5) == []
+
+
+class AtRest:
+    """A working folder in which every change computes one thing."""
+
+    def __init__(self, path):
+        (path / "own").mkdir()
+
+    def planned(self):
+        return frozenset({"train_variant texts bert mha"})
+
+
+@pytest.mark.parametrize(
+    ("expected", "problem"),
+    [
+        ({"train_variant texts bert mha"}, None),
+        (set(), "needless: ['train_variant texts bert mha']"),
+        ({"train_variant texts bert mha", "write_tables"}, "stale: ['write_tables']"),
+    ],
+)
+def test_a_change_that_computes_too_much_or_too_little_is_found(tmp_path, monkeypatch, expected, problem):
+    monkeypatch.setattr(changes, "Folder", AtRest)
+    made = {"a change": (lambda _: None, frozenset(expected))}
+    tally = changes.try_changes(tmp_path / "folder", made, 9, 0, Budget(60))
+    assert tally.tried == 1
+    assert len(tally.failures) == (problem is not None)
+    assert all(problem in failure for failure in tally.failures)
 
 
 @pytest.mark.parametrize(("real", "short"), [(39, True), (40, False)])
