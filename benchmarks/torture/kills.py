@@ -180,7 +180,9 @@ def _trained(folder: Path) -> int:
     epochs = EPOCHS * len(finished)
     for file in folder.glob("fold*_seed*.checkpoint.json"):
         if file.name.partition(".")[0] not in finished:
-            epochs += len(json.loads(json.loads(file.read_bytes())["facts"])["epochs"])
+            facts = json.loads(json.loads(file.read_bytes())["facts"])
+            # Of a stream the last epoch is scored in the next one's pass.
+            epochs += len(facts["epochs"]) + (facts["pending"] is not None)
     return epochs
 
 

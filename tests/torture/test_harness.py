@@ -155,10 +155,13 @@ def test_reports_of_parts_are_added():
     assert torture._together(parts) == whole
 
 
+@pytest.mark.parametrize(
+    "kept", [{"epochs": [{}], "pending": None}, {"epochs": [], "pending": [1, 0.1, 0.7]}]
+)
 @pytest.mark.parametrize(("begun", "lost"), [(1, None), (2, None), (3, "2 epochs lost by one kill")])
-def test_more_than_one_epoch_lost_by_a_kill_is_found(tmp_path, begun, lost):
+def test_more_than_one_epoch_lost_by_a_kill_is_found(tmp_path, begun, lost, kept):
     """Before the kill there was nothing; after it there are a checkpoint of an epoch and no record."""
-    text = json.dumps({"facts": json.dumps({"epochs": [{}]})})
+    text = json.dumps({"facts": json.dumps(kept)})
     (tmp_path / "fold0_seed0.checkpoint.json").write_text(text)
     tally, job = Tally(), Namespace(folder=tmp_path, epochs=6)
     assert kills._count_lost_epochs(job, 0, begun, tally) == lost
