@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,8 +45,13 @@ class Ledger:
 
     def read(self) -> dict[int, LedgerEntry]:
         """Return the last entry of each chunk; damaged lines count as not written."""
+        return self.examine()[0]
+
+    def examine(self) -> tuple[dict[int, LedgerEntry], bool]:
+        """Return what `read` does, and whether there is nothing else in the ledger, nor a line twice."""
+        lines = self._lines()
         entries: dict[int, LedgerEntry] = {}
-        for line in self._lines():
+        for line in lines:
             checksum, _, text = line.partition(b" ")
             if _checksum(text) != checksum:
                 continue
@@ -56,14 +60,10 @@ class Ledger:
             except ValidationError:
                 continue
             entries[entry.chunk] = entry
-        return entries
-
-    def is_whole(self) -> bool:
-        """Return whether there is nothing in it but the lines that `read` understands, once each."""
-        lines = [_line(entry) for entry in self.read().values()]
+        wanted = [_line(entry).strip() for entry in entries.values()]
         if is_remote(self.path):
-            return sorted(self._lines()) == sorted(line.strip() for line in lines)
-        return not self.path.exists() or self.path.read_bytes() == b"".join(lines)
+            return entries, sorted(lines) == sorted(wanted)
+        return entries, lines == [*wanted, b""] or not lines
 
     def append(self, entry: LedgerEntry) -> None:
         """Add an entry; it is durable when this returns. Several processes may append."""
@@ -101,12 +101,15 @@ class Ledger:
         """Forget everything."""
         remove(self.path)
 
-    def _lines(self) -> Iterable[bytes]:
+    def _lines(self) -> list[bytes]:
         if is_remote(self.path):
             remote = cast(Any, self.path)
-            # All at once: one after another would wait for the network each time.
-            objects = remote.fs.find(remote.path)
-            return [data.strip() for data in remote.fs.cat(objects).values()] if objects else []
+            sizes = {
+                name: int(facts["size"]) for name, facts in remote.fs.find(remote.path, detail=True).items()
+            }
+            # All at once: one after another would wait for the network each time. As ranges, of which the
+            # listing has told the sizes: whole objects would each be asked for their size once more.
+            return [data.strip() for data in remote.fs.cat_ranges([*sizes], 0, [*sizes.values()])]
         return self.path.read_bytes().split(b"\n") if self.path.exists() else []
 
 

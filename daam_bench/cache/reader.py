@@ -59,8 +59,9 @@ class EmbeddingCache:
             )
         self.lengths = store.lengths()
         manifest = manifest or _manifest_of(path)
-        self.committed = {i: entry.sha256 for i, entry in Ledger(ledger_path(path)).read().items()}
-        if manifest is not None:
+        if manifest is None:
+            self.committed = {i: entry.sha256 for i, entry in Ledger(ledger_path(path)).read().items()}
+        else:
             with reading("it cannot be compared with its manifest", path):
                 self._compare(manifest)
                 self.committed = dict(enumerate(manifest["chunk_sha256"]))

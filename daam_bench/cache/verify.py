@@ -48,9 +48,8 @@ def verify_cache(path: Path) -> VerifyReport:
 
 def _problems(cache: EmbeddingCache) -> list[str]:
     problems = []
-    ledger = Ledger(ledger_path(cache.path))
-    entries = ledger.read()
-    if not ledger.is_whole():
+    entries, whole = Ledger(ledger_path(cache.path)).examine()
+    if not whole:
         problems.append("the ledger has damaged lines")
     missing = sorted(set(range(cache.layout.chunks)) - set(entries))
     if missing:

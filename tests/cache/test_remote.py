@@ -5,11 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from aiobotocore.httpsession import AIOHTTPSession
 from cache.test_extraction import QUIET, extract
+from contracts.test_store_contract import ROWS, make_identity, make_layout, values
 from typer.testing import CliRunner
 
 from daam_bench.cache import stream
@@ -19,6 +22,7 @@ from daam_bench.cache.places import place
 from daam_bench.cache.reader import open_cache
 from daam_bench.cache.repair import repair_cache
 from daam_bench.cache.verify import verify_cache
+from daam_bench.cache.writer import CacheWriter
 from daam_bench.cli import app
 from daam_bench.errors import CacheError, ConfigError
 
@@ -174,3 +178,26 @@ def unused_address():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def test_opening_asks_the_server_as_often_for_many_chunks_as_for_few(bucket, monkeypatch):
+    requests, send = [], AIOHTTPSession.send
+
+    async def counted(self, request):
+        requests.append(request.url)
+        return await send(self, request)
+
+    asked = []
+    for rows in (ROWS, ROWS // 2):
+        home, layout = place(bucket()), replace(make_layout(), rows_per_chunk=rows)
+        with CacheWriter(home, "zarr", layout, make_identity()) as writer:
+            for index in writer.missing_chunks():
+                block = values()[layout.rows_of(index)]
+                writer.write_chunk(index, block, [1] * len(block), {})
+            write_manifest(home / MANIFEST, writer.finish())
+        with monkeypatch.context() as patch:
+            patch.setattr(AIOHTTPSession, "send", counted)
+            assert open_cache(home).layout.chunks == layout.chunks
+        asked.append(len(requests))
+        requests.clear()
+    assert asked[0] == asked[1] > 9

@@ -15,7 +15,7 @@ from shared import exit_code
 
 from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples
 from daam_bench.cache.ledger import Ledger, ledger_path
-from daam_bench.cache.places import lock_of, move, place
+from daam_bench.cache.places import is_remote, lock_of, move, place
 from daam_bench.cache.reader import open_cache
 from daam_bench.cache.store import CacheLayout, rows_per_chunk, store_class
 from daam_bench.cache.verify import verify_cache
@@ -80,6 +80,10 @@ def fill(folder, kind, dtype="float32", stop_after=None, quarantined=(), identit
 
 
 def files_of(store):
+    if is_remote(store):
+        found = store.fs.find(store.path, detail=True)
+        data = store.fs.cat_ranges([*found], 0, [facts["size"] for facts in found.values()])
+        return {name.removeprefix(store.path): part for name, part in zip(found, data, strict=True)}
     files = store.rglob("*") if store.is_dir() else [store]
     return {str(f).removeprefix(str(store)): f.read_bytes() for f in files if f.is_file()}
 
