@@ -7,7 +7,9 @@ import gc
 import ipaddress
 import logging
 import os
+import shutil
 import socket
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 from jaxtyping import install_import_hook
 from shared import made_once
+from warm import FOLDER, start_warm
 
 os.environ |= {
     "HF_HUB_OFFLINE": "1",
@@ -146,6 +149,22 @@ def bucket(request: pytest.FixtureRequest) -> Callable[[], str]:
         return f"s3://{name}/caches"
 
     return make
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start what the workers' programs are forked from, once for all of them."""
+    if FOLDER not in os.environ:
+        folder = Path(tempfile.mkdtemp(prefix="daam-bench-warm-"))
+        server = start_warm(folder)
+        os.environ[FOLDER] = str(folder)
+
+        def end() -> None:
+            server.terminate()
+            server.wait()
+            shutil.rmtree(folder)
+            del os.environ[FOLDER]
+
+        config.add_cleanup(end)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from markdown_it import MarkdownIt
+from warm import program
 
 from daam_bench.config import Config
 from daam_bench.config.merge import load_merged
@@ -78,10 +79,13 @@ def _python(block: Block, where: str, names: dict[str, Any]) -> None:
 
 
 def _bash(block: Block, where: str, _: dict[str, Any]) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    folders = [
+        *(str(Path(name).parent) for name in (program("daam-bench"), sys.executable)),
+        os.environ["PATH"],
+    ]
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block.code],
-        env=os.environ | {"PATH": path},
+        env=os.environ | {"PATH": os.pathsep.join(folders)},
         capture_output=True,
         text=True,
         check=False,

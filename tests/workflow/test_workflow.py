@@ -13,7 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from workflow.whole import BIN, OWN, TINY, add_own_module, command, run
+from warm import program
+from workflow.whole import OWN, TINY, add_own_module, command, real, run
 
 from daam_bench.analysis.captions import caption_files
 from daam_bench.analysis.names import figure_names, table_names
@@ -47,14 +48,14 @@ def test_killed_in_both_stages_the_same_command_ends_with_the_same_tables(folder
     ]
     for moment in moments:
         process = subprocess.Popen(
-            command("tables"), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command("tables", which=real), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         wait_for(moment, process)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        subprocess.run([str(BIN / "daam-bench"), "unlock"], cwd=folder, check=True)
+        subprocess.run([real("daam-bench"), "unlock"], cwd=folder, check=True)
     # The second kill left jobs behind: this run's jobs wait for them, then take up what is there.
-    after_kills = run(folder, "tables")
+    after_kills = run(folder, "tables", which=real)
     assert after_kills.returncode == 0, after_kills.stderr
     assert tables(folder) == tables(whole_run)
     stores = [next((f / "results/embeddings/vader/minilm-l6").glob("*.zarr")) for f in (folder, whole_run)]
@@ -101,12 +102,12 @@ def test_dry_run_and_target_rules(folder):
 
 def test_unlock_refuses_while_a_run_is_alive(folder):
     process = subprocess.Popen(
-        command("tables"), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command("tables", which=real), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         wait_for(lambda: any((folder / ".snakemake/locks").glob("*.lock")), process)
         refused = subprocess.run(
-            [str(BIN / "daam-bench"), "unlock"], cwd=folder, capture_output=True, text=True, check=False
+            [real("daam-bench"), "unlock"], cwd=folder, capture_output=True, text=True, check=False
         )
         assert refused.returncode == 1
         assert f"process {process.pid}" in refused.stderr
@@ -129,7 +130,7 @@ def test_an_own_module_is_a_row_with_a_heatmap_and_an_edit_trains_it_anew(copied
     assert OWN in set(summary["variant"])
     assert (folder / f"results/figures/importance_vader_minilm-l6_{OWN}.png").exists()
     number = ["explain", f"accuracy_summary:{OWN}:mean_percent", "--repeat", "again"]
-    again = subprocess.run([str(BIN / "daam-bench"), *number], capture_output=True, text=True, check=False)
+    again = subprocess.run([program("daam-bench"), *number], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert "the same" in again.stdout
     assert "Nothing to be done" in run(folder, "report", "-n").stdout

@@ -2,15 +2,18 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from warm import program
 
 from daam_bench.scaffold.variant import write_variant
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+Which = Callable[[str], str]
 TINY = {
     "datasets": {"vader": {"samples_per_group": 24}},
     "experiments": [{"dataset": "vader", "encoder": "minilm-l6", "variants": ["daam_v1"], "seeds": [0, 1]}],
@@ -48,14 +51,18 @@ def make_whole(folder: Path, resources: Path) -> None:
     assert made.returncode == 0, made.stderr
 
 
-def command(target: str, *options: str) -> list[str]:
-    """Return the command that makes a target with the overlay."""
-    program = [str(BIN / "snakemake"), "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
-    return [*program, *options, "--configfile", "tiny.yaml", "--", target]
+def real(name: str) -> str:
+    """Return the path of an installed program."""
+    return str(BIN / name)
 
 
-def run(folder: Path, target: str, *options: str) -> subprocess.CompletedProcess[str]:
+def command(target: str, *options: str, which: Which = program) -> list[str]:
+    """Return the command that makes a target with the overlay, by a warm Snakemake or by the `real` one."""
+    start = [which("snakemake"), "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
+    return [*start, *options, "--configfile", "tiny.yaml", "--", target]
+
+
+def run(folder: Path, target: str, *options: str, which: Which = program) -> subprocess.CompletedProcess[str]:
     """Run that command in a folder to its end."""
-    return subprocess.run(
-        command(target, *options), cwd=folder, capture_output=True, text=True, check=False, timeout=400
-    )
+    words = command(target, *options, which=which)
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=400)
