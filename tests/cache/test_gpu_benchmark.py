@@ -1,28 +1,30 @@
 """The benchmark on a GPU: its code, tried with small models."""
 
 import json
-import os
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
-import torch
+import pytest
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 
 
-def run(folder, *options):
-    environment = os.environ | {"PYTHONPATH": str(SCRIPT.parents[1])}
-    command = [sys.executable, str(SCRIPT), *options]
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=500
-    )
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Return what runs the benchmark in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+
+    def run_with(*options):
+        monkeypatch.setattr("sys.argv", [str(SCRIPT), *options])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+
+    return run_with
 
 
-def test_it_measures_both_models(tmp_path):
-    done = run(tmp_path, "--tiny", "--samples", "7")
-    assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "results/benchmarks/gpu_tiny.json").read_bytes())
+def test_it_measures_both_models(run):
+    run("--tiny", "--samples", "7")
+    found = json.loads(Path("results/benchmarks/gpu_tiny.json").read_bytes())
     for name in ("beit_large", "wavlm_large"):
         rates = [found[f"{name}_samples_per_second_{way}"] for way in ("bare", "extraction")]
         assert min(rates) > 0
@@ -30,7 +32,8 @@ def test_it_measures_both_models(tmp_path):
         assert len(found["raw"][name]["seconds"]["bare"]) == 5
 
 
-def test_nothing_is_run_without_a_gpu(tmp_path):
-    if not torch.cuda.is_available():
-        done = run(tmp_path)
-        assert (done.returncode, done.stdout) == (0, "no GPU here: not run\n")
+def test_nothing_is_run_without_a_gpu(run, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    run()
+    assert capsys.readouterr().out == "no GPU here: not run\n"
+    assert not Path("results").exists()
