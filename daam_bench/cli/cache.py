@@ -100,8 +100,8 @@ def cache_repair(path: CachePath, as_json: AsJson = False) -> None:
         computed = repair_cache(path, progress)
     if as_json:
         cache = open_cache(path)
-        size = {"samples": cache.layout.samples, "chunks": cache.layout.chunks}
-        print_json({"path": cache.path, "samples_extracted_again": computed} | size)
+        count = cache.layout.samples
+        print_json({"path": cache.path, "samples_extracted_again": computed, "of_samples": count})
     else:
         typer.echo(f"{path}: {computed} samples extracted again")
 
@@ -155,11 +155,16 @@ def cache_plot(
     layer: Annotated[
         int | None, typer.Option(min=1, help="layer whose samples are drawn; the middle")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Draw norms and spread of every layer, and the samples of one layer by class (two components)."""
     from daam_bench.cache.plot import plot_cache
 
-    typer.echo(str(plot_cache(path, output, layer)))
+    picture = plot_cache(path, output, layer)
+    if as_json:
+        print_json({"path": picture})
+    else:
+        typer.echo(str(picture))
 
 
 @cache_app.command("export")
