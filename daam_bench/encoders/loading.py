@@ -14,8 +14,10 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 from daam_bench.config import EncoderConfig
 from daam_bench.encoders.hidden_states import LayerPooler
+from daam_bench.encoders.shapes import DEPTHS
 from daam_bench.errors import EncoderError
 
+_MOST_LAYERS = 1000
 # What transformers ends in where files are missing, or do not say what it takes for granted.
 _REFUSALS = (
     *(OSError, ValueError, ImportError, RuntimeError, KeyError, UnpicklingError),
@@ -48,7 +50,8 @@ def open_model(config: EncoderConfig) -> torch.nn.Module:
     Heads and mask tokens that no hidden state depends on may be missing.
 
     Raises:
-        EncoderError: if it cannot be opened, is an adapter of another model, or asks for code of the hub.
+        EncoderError: if it cannot be opened, is an adapter of another model, or asks for code of the hub or
+            for layers without end.
     """
     if _is_adapter(config):
         raise EncoderError(
@@ -56,7 +59,7 @@ def open_model(config: EncoderConfig) -> torch.nn.Module:
             where=config.model,
             remedy="Merge it into its base model (peft's merge_and_unload) and save the whole.",
         )
-    _refuse_kernels(config)
+    _refuse_strange(config)
     options = {"dtype": getattr(torch, config.dtype), "device_map": config.device_map}
     model, found = open_pretrained(AutoModel.from_pretrained, config, output_loading_info=True, **options)
     weights = model.state_dict()
@@ -79,24 +82,36 @@ def _is_adapter(config: EncoderConfig) -> bool:
         return False
 
 
-def _refuse_kernels(config: EncoderConfig) -> None:
-    """Refuse a model whose attention is a repository of the hub: transformers would fetch and execute it."""
-    found = [name for name in _attentions(open_pretrained(AutoConfig.from_pretrained, config)) if "/" in name]
-    if found:
-        raise EncoderError(
-            "its configuration names code that would be fetched and executed",
-            where=config.model,
-            found=f"attn_implementation: {found[0]}",
-            remedy="Remove attn_implementation from a copy of its config.json, if you trust the rest.",
-        )
+def _refuse_strange(config: EncoderConfig) -> None:
+    """Refuse what a stranger's configuration may ask for before a weight is read.
+
+    An attention that is a repository of the hub: transformers would fetch and execute it. More layers than
+    any model has: transformers would make them all, without end.
+    """
+    for settings in _settings(open_pretrained(AutoConfig.from_pretrained, config)):
+        if "/" in (attention := str(settings._attn_implementation)):
+            raise EncoderError(
+                "its configuration names code that would be fetched and executed",
+                where=config.model,
+                found=f"attn_implementation: {attention}",
+                remedy="Remove attn_implementation from a copy of its config.json, if you trust the rest.",
+            )
+        for name in DEPTHS:
+            if isinstance(depth := getattr(settings, name, None), int) and depth > _MOST_LAYERS:
+                raise EncoderError(
+                    "its configuration declares more layers than a model has",
+                    where=config.model,
+                    expected=f"{name} of at most {_MOST_LAYERS}",
+                    found=depth,
+                )
 
 
-def _attentions(settings: Any) -> Iterator[str]:
-    """Yield how a model, and each model within it, is to compute attention."""
-    yield str(settings._attn_implementation)
+def _settings(settings: Any) -> Iterator[Any]:
+    """Yield the configuration of a model, and of each model within it."""
+    yield settings
     for name in settings.sub_configs:
         if (part := getattr(settings, name, None)) is not None:  # some models leave a part out
-            yield from _attentions(part)
+            yield from _settings(part)
 
 
 def make_pooler(model: Any) -> LayerPooler:

@@ -15,7 +15,7 @@ _KNOWN_SHAPES = {
     "dinov2-small-shaped": (12, 384),
 }
 # What model families call the depth and the width of their encoder, in the order in which they are asked.
-_DEPTHS = ("encoder_layers", "num_hidden_layers", "n_layers", "n_layer", "num_layers")
+DEPTHS = ("encoder_layers", "num_hidden_layers", "n_layers", "n_layer", "num_layers")
 _WIDTHS = ("d_model", "hidden_size", "dim", "n_embd", "emb_dim")
 
 
@@ -31,7 +31,7 @@ def shape_in(file: Path) -> tuple[int, int] | None:
         raise ValueError("it is no JSON object")
     depth, width = (
         next((facts[name] for name in names if isinstance(facts.get(name), int)), None)
-        for names in (_DEPTHS, _WIDTHS)
+        for names in (DEPTHS, _WIDTHS)
     )
     return (depth, width) if depth and width else None
 

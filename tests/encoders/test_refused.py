@@ -28,7 +28,7 @@ from transformers import (
 
 from daam_bench.config import EncoderConfig
 from daam_bench.encoders.base import load_encoder
-from daam_bench.encoders.loading import _attentions
+from daam_bench.encoders.loading import _settings
 from daam_bench.errors import EncoderError
 
 PICTURES = ViTImageProcessor(size={"height": 32, "width": 32})
@@ -148,8 +148,8 @@ def test_weights_that_no_hidden_state_depends_on_may_be_missing(without, modalit
 
 
 def test_a_model_may_leave_a_part_out():
-    part = SimpleNamespace(_attn_implementation="org/kernel", sub_configs={})
-    whole = SimpleNamespace(_attn_implementation=None, sub_configs={"text": None, "audio": None}, text=None)
-    assert list(_attentions(whole)) == ["None"]
+    part = SimpleNamespace(sub_configs={})
+    whole = SimpleNamespace(sub_configs={"text": None, "audio": None}, text=None)
+    assert list(_settings(whole)) == [whole]
     whole.audio = part
-    assert list(_attentions(whole)) == ["None", "org/kernel"]
+    assert list(_settings(whole)) == [whole, part]

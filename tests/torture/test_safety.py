@@ -109,6 +109,7 @@ def test_code_beside_a_model_is_ignored(kind, model_folder, tmp_path, audited):
         ({"_attn_implementation": "stranger/evil@main"}, "names code that would be fetched"),
         ({"attn_implementation": {"": "stranger/evil"}}, "names code that would be fetched"),
         ({"attn_implementation": 5}, "cannot open it"),
+        ({"num_hidden_layers": 10**9}, "more layers than a model has"),
         ({"model_type": "evil"}, "cannot open it"),
         ({"hidden_size": "__import__('os')"}, "cannot open it"),
         ({"dtype": "os.system"}, "cannot open it"),
