@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
 from pydantic import ValidationError
 from rich.progress import Progress
 
@@ -11,6 +12,7 @@ from daam_bench.analysis.tables import Results
 from daam_bench.analysis.tables.base import texts_of
 from daam_bench.cache.manifest import MANIFEST, read_manifest
 from daam_bench.errors import CacheError, RecordError
+from daam_bench.locks import wait_for
 from daam_bench.provenance.address import Cell, Row
 from daam_bench.provenance.trace import Trace
 from daam_bench.records import (
@@ -21,6 +23,7 @@ from daam_bench.records import (
     write_atomically,
     write_finished,
 )
+from daam_bench.training.checkpoint import remove_checkpoint
 from daam_bench.training.run import run_job
 from daam_bench.training.spec import TrainingSpec
 from daam_bench.tuning.run import run_tuning
@@ -82,6 +85,8 @@ def _train_again(path: Path, record: RunRecord, cache: Path, folder: Path, progr
         )
     # A job leaves out what is there: the old record would pass for the repetition.
     if (folder / path.name).exists():
+        with wait_for(FileLock(folder / ".lock"), folder):
+            remove_checkpoint(folder / path.stem)  # its run may have ended before it was cleared away
         raise RecordError("is here already", where=folder / path.name, remedy="Name another folder.")
     manifest = read_manifest(cache / MANIFEST)
     if (found := manifest["digest"]) != record.cache_identity:

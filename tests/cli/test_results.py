@@ -196,9 +196,12 @@ def test_a_folder_with_results_is_no_place_for_a_repetition(work, call):
     assert call(*words)[0] == 0
     code, _, err = call(*words)
     assert code == 6 and "has results" in err
+    left = Path("again") / RUNS.relative_to("results") / "daam_v2/fold1_seed0.2.checkpoint"
+    left.write_bytes(b"of a run that was killed as it cleared up")
     one = ("run", "--record", RUNS / "daam_v2/fold1_seed0.json", "--output", "again")
     code, _, err = call(*one)
     assert code == 6 and "is here already" in err
+    assert not left.exists()
 
 
 def test_the_printed_command_means_the_same_number(work, call):
