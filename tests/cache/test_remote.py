@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aiobotocore.httpsession import AIOHTTPSession
 from cache.test_extraction import QUIET, extract
 from contracts.test_store_contract import ROWS, make_identity, make_layout, values
+from s3fs import S3FileSystem
 from typer.testing import CliRunner
 
 from daam_bench.cache import stream
@@ -181,11 +181,11 @@ def unused_address():
 
 
 def test_opening_asks_the_server_as_often_for_many_chunks_as_for_few(bucket, monkeypatch):
-    requests, send = [], AIOHTTPSession.send
+    requests, call = [], S3FileSystem._call_s3
 
-    async def counted(self, request):
-        requests.append(request.url)
-        return await send(self, request)
+    async def counted(self, method, *words, **options):
+        requests.append(method)
+        return await call(self, method, *words, **options)
 
     asked = []
     for rows in (ROWS, ROWS // 2):
@@ -196,7 +196,7 @@ def test_opening_asks_the_server_as_often_for_many_chunks_as_for_few(bucket, mon
                 writer.write_chunk(index, block, [1] * len(block), {})
             write_manifest(home / MANIFEST, writer.finish())
         with monkeypatch.context() as patch:
-            patch.setattr(AIOHTTPSession, "send", counted)
+            patch.setattr(S3FileSystem, "_call_s3", counted)
             assert open_cache(home).layout.chunks == layout.chunks
         asked.append(len(requests))
         requests.clear()
