@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from cache.test_extraction import QUIET, extract
 from contracts.test_store_contract import ROWS, make_identity, make_layout, values
-from s3fs import S3FileSystem
 from typer.testing import CliRunner
 
 from daam_bench.cache import stream
@@ -181,7 +180,8 @@ def unused_address():
 
 
 def test_opening_asks_the_server_as_often_for_many_chunks_as_for_few(bucket, monkeypatch):
-    requests, call = [], S3FileSystem._call_s3
+    file_system = type(place(bucket()).fs)
+    requests, call = [], file_system._call_s3
 
     async def counted(self, method, *words, **options):
         requests.append(method)
@@ -196,7 +196,7 @@ def test_opening_asks_the_server_as_often_for_many_chunks_as_for_few(bucket, mon
                 writer.write_chunk(index, block, [1] * len(block), {})
             write_manifest(home / MANIFEST, writer.finish())
         with monkeypatch.context() as patch:
-            patch.setattr(S3FileSystem, "_call_s3", counted)
+            patch.setattr(file_system, "_call_s3", counted)
             assert open_cache(home).layout.chunks == layout.chunks
         asked.append(len(requests))
         requests.clear()
