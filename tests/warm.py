@@ -73,9 +73,13 @@ def program(name: str) -> str:
 
 
 def _serve(server: socket.socket) -> None:
-    imported = False
-    while True:
-        connection, _ = server.accept()
+    imported, parent = False, os.getppid()
+    server.settimeout(10)
+    while os.getppid() == parent:  # tests that are killed end nothing themselves
+        try:
+            connection, _ = server.accept()
+        except TimeoutError:
+            continue
         if not imported:
             for name in _IMPORTS:
                 importlib.import_module(name)
@@ -116,8 +120,10 @@ def _become(connection: socket.socket) -> None:
 def _receive(connection: socket.socket, size: int) -> bytes:
     parts = []
     while size:
-        parts.append(connection.recv(min(size, 2**16)))
-        size -= len(parts[-1])
+        if not (part := connection.recv(min(size, 2**16))):
+            raise ConnectionError("the client has gone")
+        parts.append(part)
+        size -= len(part)
     return b"".join(parts)
 
 

@@ -82,7 +82,7 @@ def fill(folder, kind, dtype="float32", stop_after=None, quarantined=(), identit
 def files_of(store):
     if is_remote(store):
         found = store.fs.find(store.path, detail=True)
-        data = store.fs.cat_ranges([*found], 0, [facts["size"] for facts in found.values()])
+        data = store.fs.cat_ranges([*found], 0, [facts["size"] for facts in found.values()], on_error="raise")
         return {name.removeprefix(store.path): part for name, part in zip(found, data, strict=True)}
     files = store.rglob("*") if store.is_dir() else [store]
     return {str(f).removeprefix(str(store)): f.read_bytes() for f in files if f.is_file()}
