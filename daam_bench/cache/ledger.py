@@ -104,12 +104,12 @@ class Ledger:
     def _lines(self) -> list[bytes]:
         if is_remote(self.path):
             remote = cast(Any, self.path)
-            sizes = {
-                name: int(facts["size"]) for name, facts in remote.fs.find(remote.path, detail=True).items()
-            }
-            # All at once: one after another would wait for the network each time. As ranges, of which the
-            # listing has told the sizes: whole objects would each be asked for their size once more.
-            return [data.strip() for data in remote.fs.cat_ranges([*sizes], 0, [*sizes.values()])]
+            found = remote.fs.find(remote.path, detail=True)
+            sizes = [int(facts["size"]) for facts in found.values()]
+            # All at once: one after another would wait for the network each time. As ranges, whose sizes the
+            # listing has told: whole objects would each be asked for their size once more.
+            data = remote.fs.cat_ranges([*found], 0, sizes, on_error="raise")
+            return [line.strip() for line in data]
         return self.path.read_bytes().split(b"\n") if self.path.exists() else []
 
 
