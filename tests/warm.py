@@ -19,7 +19,6 @@ from pathlib import Path
 
 # Where the programs are, for the workers of a run.
 FOLDER = "DAAM_TESTS_WARM"
-_BIN = Path(sys.executable).parent
 # What the jobs of a workflow import.
 _IMPORTS = (
     "daam_bench.cli",
@@ -68,8 +67,8 @@ def start_warm(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def program(name: str) -> str:
-    """Return the path of a warm program; of the real one where no server was started."""
-    return str(Path(os.environ.get(FOLDER, _BIN), name))
+    """Return the path of a warm program."""
+    return str(Path(os.environ[FOLDER], name))
 
 
 def _serve(server: socket.socket) -> None:

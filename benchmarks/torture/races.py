@@ -104,8 +104,8 @@ def _one_by_one(world: World, run: _Race) -> tuple[dict[str, bytes], tuple[int, 
         if ended.code and not (number and run.refuses and ended.code == CacheError.exit_code):
             raise RuntimeError(ended.text)
     computed = _computed()
-    if run.finish is not None:
-        run.finish(folder)
+    if run.finish is not None and (problem := run_child(lambda: run.finish(folder)).problem()):
+        raise RuntimeError(problem)
     return state_of(folder), computed
 
 

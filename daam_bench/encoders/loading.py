@@ -17,7 +17,7 @@ from daam_bench.encoders.hidden_states import LayerPooler
 from daam_bench.encoders.shapes import DEPTHS
 from daam_bench.errors import EncoderError
 
-_MOST_LAYERS = 1000
+_MOST_LAYERS = 1000  # as many as the deepest published transformer, DeepNet (arXiv 2203.00555), has
 # What transformers ends in where files are missing, or do not say what it takes for granted.
 _REFUSALS = (
     *(OSError, ValueError, ImportError, RuntimeError, KeyError, UnpicklingError),

@@ -1,9 +1,10 @@
 """Train again what a number was made of, in another folder, and look whether it comes out the same."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from rich.progress import Progress
 
@@ -12,7 +13,6 @@ from daam_bench.analysis.tables import Results
 from daam_bench.analysis.tables.base import texts_of
 from daam_bench.cache.manifest import MANIFEST, read_manifest
 from daam_bench.errors import CacheError, RecordError
-from daam_bench.locks import wait_for
 from daam_bench.provenance.address import Cell, Row
 from daam_bench.provenance.trace import Trace
 from daam_bench.records import (
@@ -85,8 +85,9 @@ def _train_again(path: Path, record: RunRecord, cache: Path, folder: Path, progr
         )
     # A job leaves out what is there: the old record would pass for the repetition.
     if (folder / path.name).exists():
-        with wait_for(FileLock(folder / ".lock"), folder):
-            remove_checkpoint(folder / path.stem)  # its run may have ended before it was cleared away
+        # Its run may have ended before it cleared its checkpoint away. Who holds the lock is at work there.
+        with suppress(Timeout, RecordError), FileLock(folder / ".lock", timeout=0):
+            remove_checkpoint(folder / path.stem, read_record(folder / path.name).key)
         raise RecordError("is here already", where=folder / path.name, remedy="Name another folder.")
     manifest = read_manifest(cache / MANIFEST)
     if (found := manifest["digest"]) != record.cache_identity:

@@ -19,6 +19,9 @@ from daam_bench.errors import RecordError
 from daam_bench.records import EpochRecord, write_atomically
 from daam_bench.training.replica import Replica
 
+# What reading a file that was damaged, or written by a stranger, may end in.
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
 
 class _Facts(BaseModel):
     """What a checkpoint says beside its tensors."""
@@ -76,16 +79,15 @@ def load_checkpoint(stem: Path, key: str, replica: Replica) -> bool:
     Raises:
         RecordError: if there is, but it is that of another model, which no run leaves behind.
     """
+    facts = _read_facts(stem)
+    if facts is None or facts.key != key:
+        return False
     try:
-        checked = json.loads(_facts_of(stem).read_bytes())
-        facts = _Facts.model_validate(json.loads(checked["facts"]))
-        if _checksum(checked["facts"]) != checked["checksum"] or facts.key != key:
-            return False
         data = (stem.parent / Path(facts.tensors).name).read_bytes()
         if hashlib.sha256(data).hexdigest() != facts.sha256:
             return False
         tensors = load(data)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError):
+    except (*_UNREADABLE, SafetensorError):
         return False  # none, or damaged: the replica starts anew
     try:
         _restore(replica, tensors)
@@ -99,11 +101,24 @@ def load_checkpoint(stem: Path, key: str, replica: Replica) -> bool:
     return True
 
 
-def remove_checkpoint(stem: Path) -> None:
-    """Delete a replica's checkpoint, once its record is written."""
+def remove_checkpoint(stem: Path, key: str | None = None) -> None:
+    """Delete a replica's checkpoint, once its record is written; with a key, none that is of another."""
+    facts = None if key is None else _read_facts(stem)
+    if facts is not None and facts.key != key:
+        return
     _facts_of(stem).unlink(missing_ok=True)
     for tensors in stem.parent.glob(f"{stem.name}.*.checkpoint"):
         tensors.unlink(missing_ok=True)
+
+
+def _read_facts(stem: Path) -> _Facts | None:
+    """Return what a checkpoint says beside its tensors; None if there is none, or it is damaged."""
+    try:
+        checked = json.loads(_facts_of(stem).read_bytes())
+        facts = _Facts.model_validate(json.loads(checked["facts"]))
+        return facts if _checksum(checked["facts"]) == checked["checksum"] else None
+    except _UNREADABLE:
+        return None
 
 
 def _checksum(text: str) -> str:

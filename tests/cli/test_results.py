@@ -1,12 +1,15 @@
+import hashlib
 import json
 import shlex
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 from cli.conftest import CELL, PICKS, QUIET, TINY
+from filelock import FileLock
 
 from daam_bench.config.merge import load_merged
 from daam_bench.direct import run_cell
@@ -196,12 +199,30 @@ def test_a_folder_with_results_is_no_place_for_a_repetition(work, call):
     assert call(*words)[0] == 0
     code, _, err = call(*words)
     assert code == 6 and "has results" in err
-    left = Path("again") / RUNS.relative_to("results") / "daam_v2/fold1_seed0.2.checkpoint"
-    left.write_bytes(b"of a run that was killed as it cleared up")
     one = ("run", "--record", RUNS / "daam_v2/fold1_seed0.json", "--output", "again")
     code, _, err = call(*one)
     assert code == 6 and "is here already" in err
-    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("of_record", "locked", "kept"), [(True, False, False), (False, False, True), (True, True, True)]
+)
+def test_what_a_killed_repetition_left_is_cleared_away_and_nothing_else(work, call, of_record, locked, kept):
+    record = Path("again/runs/vader/minilm-l6/daam_v2/fold1_seed0.json")
+    record.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(RUNS / "daam_v2" / record.name, record)
+    facts = {"key": read_record(record).key if of_record else "of a job that goes on"}
+    facts |= {"tensors": "fold1_seed0.1.checkpoint", "sha256": "00", "epochs": [], "pending": None}
+    facts |= {"best_epoch": 0, "best_rank": 0.0, "learning_rates": [], "plateau": None}
+    text = json.dumps(facts | {"seconds": [0, 0, 0], "joules": None})
+    left = record.with_name("fold1_seed0.checkpoint.json")
+    left.write_text(json.dumps({"checksum": hashlib.sha256(text.encode()).hexdigest(), "facts": text}))
+    tensors = record.with_name("fold1_seed0.1.checkpoint")
+    tensors.touch()
+    with FileLock(record.with_name(".lock")) if locked else nullcontext():
+        code, _, err = call("run", "--record", RUNS / "daam_v2" / record.name, "--output", "again")
+    assert code == 6 and "is here already" in err
+    assert (left.exists(), tensors.exists()) == (kept, kept)
 
 
 def test_the_printed_command_means_the_same_number(work, call):
