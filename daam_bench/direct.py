@@ -19,6 +19,7 @@ from daam_bench.heads.presets import VARIANTS
 from daam_bench.plan import RESOURCES, Plan
 from daam_bench.records import RunRecord, write_atomically
 from daam_bench.specs import extraction_spec, training_spec, tuning_spec
+from daam_bench.threads import OF_TRAINING, computing_with
 from daam_bench.training.folds import check_dealing
 from daam_bench.training.names import BASELINES
 from daam_bench.training.run import run_job
@@ -76,7 +77,8 @@ def run_cell(
         return run_tuning(tuning, cache, samples, folder, progress, fold, finish)
     spec = TrainingSpec.model_validate(training_spec(config, plan, dataset, encoder, variant) | own)
     cache = make_cache(config, plan, dataset, encoder, caches, output, progress)
-    return run_job(spec, cache, folder, progress, only_fold=fold, finish=finish)
+    with computing_with(OF_TRAINING):
+        return run_job(spec, cache, folder, progress, only_fold=fold, finish=finish)
 
 
 def make_cache(

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "daam_bench"
 FLOW = (
     ("",),
     ("errors",),
-    ("records", "fingerprint", "environment", "assets", "locks", "allocator"),
+    ("records", "fingerprint", "environment", "assets", "locks", "allocator", "threads"),
     ("contents",),
     ("config",),
     ("datasets", "encoders", "heads", "adapters"),

@@ -31,7 +31,7 @@ def run(
     """Train one cell without Snakemake: dataset, encoder, variant, all its folds and seeds or some.
 
     The workflow's cache is used if it is the one that the configuration asks for, else one is made below the
-    output folder. The records are those that the workflow would write.
+    output folder. The records are those that the workflow would write: training takes one thread, as there.
     """
     from daam_bench.errors import ConfigError
     from daam_bench.steps import progress_bar

@@ -62,7 +62,7 @@ def compare_results(first: Path, second: Path) -> Comparison:
             scores = (mine.score if mine else None, other.score if other else None)
             differences.append(Difference(*place, *scores, [f"not in {where}"]))
             continue
-        why = _reasons(mine, other)
+        why = reasons(mine, other)
         if mine.cache_identity != other.cache_identity:
             cache = place[:2]
             if cache not in caches:
@@ -88,7 +88,8 @@ def _records_of(results: Path) -> dict[Place, RunRecord]:
     return found
 
 
-def _reasons(mine: RunRecord, other: RunRecord) -> list[str]:
+def reasons(mine: RunRecord, other: RunRecord) -> list[str]:
+    """Return one line for each setting, version or piece of hardware in which two records differ."""
     a, b = flatten(facts_of(mine)), flatten(facts_of(other))
     a.pop("cache_identity"), b.pop("cache_identity")
     return [

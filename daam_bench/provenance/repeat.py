@@ -1,5 +1,6 @@
 """Train again what a number was made of, in another folder, and look whether it comes out the same."""
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from daam_bench.analysis.tables.base import texts_of
 from daam_bench.cache.manifest import MANIFEST, read_manifest
 from daam_bench.errors import CacheError, RecordError
 from daam_bench.provenance.address import Cell, Row
+from daam_bench.provenance.difference import reasons
 from daam_bench.provenance.trace import Trace
 from daam_bench.records import (
     FINISHED,
@@ -23,6 +25,7 @@ from daam_bench.records import (
     write_atomically,
     write_finished,
 )
+from daam_bench.threads import OF_TRAINING, computing_with
 from daam_bench.training.checkpoint import remove_checkpoint
 from daam_bench.training.run import run_job
 from daam_bench.training.spec import TrainingSpec
@@ -99,11 +102,18 @@ def _train_again(path: Path, record: RunRecord, cache: Path, folder: Path, progr
             remedy="--cache names another folder.",
         )
     spec = _spec_of(path, record)
-    if isinstance(spec, TuningSpec):
-        samples = Path(manifest["samples"])
-        return run_tuning(spec, cache, samples, folder, progress, record.fold)[0]
-    (repeated,) = run_job(spec, cache, folder, progress, record.fold)
-    return repeated
+    with computing_with(_threads_of(record)):
+        if isinstance(spec, TuningSpec):
+            samples = Path(manifest["samples"])
+            return run_tuning(spec, cache, samples, folder, progress, record.fold)[0]
+        (repeated,) = run_job(spec, cache, folder, progress, record.fold)
+        return repeated
+
+
+def _threads_of(record: RunRecord) -> int:
+    """Return how many threads a record was made with; of one that does not say, those of the workflow."""
+    said = record.environment.get("threads", "")
+    return int(said) if re.fullmatch("[1-9][0-9]{0,2}", said) else OF_TRAINING
 
 
 def _spec_of(path: Path, record: RunRecord) -> TrainingSpec | TuningSpec:
@@ -136,7 +146,8 @@ def repeat_cell(trace: Trace, results: Path, output: Path, progress: Progress) -
 
     A number of a clock or a meter comes out otherwise each time: the rest of its row is compared instead.
     Derived runs train on the layers, and under the protocol, that their own records name. Where the code is
-    not the one that the records were made by, the trace's notes say so.
+    not the one that the records were made by, or a version or the hardware is another, the trace's notes
+    say so.
 
     Raises:
         RecordError: if the output has results, if no run is behind the number, or one cannot be repeated.
@@ -153,11 +164,15 @@ def repeat_cell(trace: Trace, results: Path, output: Path, progress: Progress) -
         )
     before = row_in(trace.results, trace.cell)
     targets = {run.folder: output / run.tree for run in trace.runs}
-    others = 0
+    others, why = 0, dict[str, None]()
     for run in trace.runs:
         cache = results / "embeddings" / run.record.dataset / run.record.encoder
         repeated = _train_again(run.path, run.record, cache, targets[run.folder], progress)
         others += repeated.key != run.record.key
+        why |= dict.fromkeys(reasons(run.record, repeated))
+    unlike = [reason for reason in why if not reason.startswith("environment.git_commit")]
+    if unlike:
+        trace.notes.append(f"made otherwise than now: {'; '.join(unlike)}")
     if others:
         trace.notes.append(f"the code changed since: {others} of {len(trace.runs)} keys are other ones now")
     folders = [

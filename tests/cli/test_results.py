@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from cli.conftest import CELL, PICKS, QUIET, TINY
 from filelock import FileLock
@@ -223,6 +224,29 @@ def test_what_a_killed_repetition_left_is_cleared_away_and_nothing_else(work, ca
         code, _, err = call("run", "--record", RUNS / "daam_v2" / record.name, "--output", "again")
     assert code == 6 and "is here already" in err
     assert (left.exists(), tensors.exists()) == (kept, kept)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_repetition_takes_as_many_threads_as_its_record(work, call, threads):
+    record = RUNS / "daam_v2/fold1_seed0.json"
+    change(record, environment=read_record(record).environment | {"threads": str(threads)})
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert call("run", "--record", record, "--output", "again")[0] == 0
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    repeated = read_record(Path("again/runs/vader/minilm-l6/daam_v2") / record.name)
+    assert repeated.environment["threads"] == str(threads)
+
+
+def test_a_repetition_says_what_is_another_version_now(work, call):
+    record = RUNS / "daam_v2/fold1_seed0.json"
+    change(record, environment=read_record(record).environment | {"torch": "0.1", "git_commit": "0"})
+    code, out, _ = call("explain", "runs:daam_v2:fold=1:seed=0", "--repeat", "again")
+    assert code == 0
+    assert f"made otherwise than now: environment.torch: 0.1 -> {torch.__version__}\n" in out
 
 
 def test_the_printed_command_means_the_same_number(work, call):
