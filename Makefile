@@ -30,12 +30,12 @@ report: .venv/.installed ## the report alone
 	@$(BIN)/daam-bench unlock
 	$(BIN)/snakemake report
 
-studies: .venv/.installed ## every protocol, each switch alone (D10, D12 on speech and vision), layers ablated
+studies: .venv/.installed ## every protocol, each switch alone (some on speech and vision), layers ablated
 	@$(BIN)/daam-bench unlock
 	$(BIN)/snakemake tables figures report --configfile config/studies.yaml
 	$(BIN)/python benchmarks/disagreements.py results docs/disagreements.md
 	$(BIN)/snakemake all_assets
-	$(BIN)/python benchmarks/extraction_switches.py results docs/disagreements.md
+	$(BIN)/python benchmarks/overlay_switches.py results docs/disagreements.md
 
 cache: .venv/.installed ## the embeddings alone
 	@$(BIN)/daam-bench unlock

@@ -17,11 +17,11 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def _switched(results):
-    """Write runs before and after a switch of the extraction: one variant gains 10 and 30 points."""
-    for row in ("D10", "D12"):
+    """Write runs before and after each switch: one variant gains 10 and 30 points."""
+    for row in ("D4", "D10", "D12"):
         for name, gains in (("base", (0.0, 0.0)), ("changed", (0.1, 0.3))):
             for variant in ("daam_v2", "mha", "softmax_sum"):
-                folder = results / "extraction_switches" / row / name / "runs/toy_data/tiny" / variant
+                folder = results / "overlay_switches" / row / name / "runs/toy_data/tiny" / variant
                 added = gains if variant == "daam_v2" else (0.0, 0.0)
                 write_runs(folder, variant, [[0.4 + gain] for gain in added])
 
@@ -43,16 +43,21 @@ def test_the_page_of_disagreements_has_the_effect_of_every_switch_that_was_tried
     assert "corrected, " in protocols and "released, " in protocols
 
 
-def test_the_effects_of_switches_of_the_extraction_by_hand(page_of):
-    text = page_of("extraction_switches")
-    switches = importlib.import_module("extraction_switches")
+def test_the_effects_of_switches_by_overlay_by_hand(page_of):
+    text = page_of("overlay_switches")
+    switches = importlib.import_module("overlay_switches")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line][2:]
     assert [row[0] for row in rows if row[0]] == [switch.row for switch in switches.SWITCHES]
     # Two folds: +10 and +30 points for one variant, nothing for the others.
     effects = {row[3]: row[4] for row in rows[:4]}
     assert effects["DAAMv2"].startswith("+20.0 (")
     assert effects["all three"].startswith("+6.7 (")
-    assert {row[5] for row in rows[1:4]} == {"2"}
+    assert {row[3]: row[5] for row in rows[:4]} == {
+        "all three": "4 of 6",
+        "DAAMv2": "0 of 2",
+        "MHA": "2 of 2",
+        "Softmax sum + linear": "2 of 2",
+    }
 
 
 def test_the_readme_has_every_variant_with_its_interval(page_of):

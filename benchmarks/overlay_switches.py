@@ -1,12 +1,13 @@
-"""Measure the two switches that change the extraction, D10 and D12, and write their effects into a page.
+"""Measure the switches that no study tries, and write their effects into a page.
 
-Each is a run of `config/modalities.yaml` on one dataset with one field changed, of a few variants, on the
-same folds and with the same seeds as the run that it is compared with. Usage:
-extraction_switches.py results docs/disagreements.md
+They are D4's learning rates, which depend on the dataset, and D10 and D12, which change the extraction. Each
+is a run of `config/modalities.yaml` on one dataset with one field changed, of a few variants, on the same
+folds and with the same seeds as the run that it is compared with. Usage:
+overlay_switches.py results docs/disagreements.md
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -24,22 +25,36 @@ from daam_bench.steps import progress_bar
 
 VARIANTS = ("daam_v2", "mha", "softmax_sum")
 SEEDS = (0, 1)
-FOLDER = "extraction_switches"
+FOLDER = "overlay_switches"
 _EFFECT = ("effect_percent", "low_percent", "high_percent")
 
 
 @dataclass(frozen=True)
 class Switch:
-    """A switch of the extraction: what it is called, what changes, and on which cache it is tried."""
+    """A switch: what it is called, what changes, on which cache it is tried, and the overlays of both runs."""
 
     row: str
     change: str
     dataset: str
     encoder: str
-    overlay: dict[str, object]
+    changed: dict[str, object]
+    base: dict[str, object] = field(default_factory=dict)
+
+
+def _rate(learning_rate: float) -> dict[str, object]:
+    """Return the overlay of a learning rate, with the paper's number of epochs."""
+    return {"training": {"epochs": 35, "learning_rate": learning_rate}}
 
 
 SWITCHES = (
+    Switch(
+        "D4",
+        "learning rate: 1e-4 to 1e-5, as the scripts have it on CIFAR-100",
+        "digits",
+        "dinov2-small-shaped",
+        _rate(1e-5),
+        _rate(1e-4),
+    ),
     Switch(
         "D10",
         "short clips: masked to zero_padded",
@@ -58,9 +73,9 @@ SWITCHES = (
 
 
 def measure(results: Path) -> None:
-    """Train with and without each switch, below `results/extraction_switches`."""
+    """Train with and without each switch, below `results/overlay_switches`."""
     for switch in SWITCHES:
-        for name, changes in (("base", {}), ("changed", switch.overlay)):
+        for name, changes in (("base", switch.base), ("changed", switch.changed)):
             place = results / FOLDER / switch.row / name
             place.mkdir(parents=True, exist_ok=True)
             overlay = place / "overlay.yaml"
@@ -81,6 +96,8 @@ def table_of(results: Path) -> str:
         for variant in (None, *VARIANTS):
             pair = [frame[frame["variant"].eq(variant or frame["variant"])] for frame in (changed, base)]
             effect = pd.DataFrame([paired_effect(*pair)])
+            scores = pair[0].merge(pair[1], on=["variant", "fold", "seed"], suffixes=("", "_before"))
+            same = (scores["score_percent"] == scores["score_percent_before"]).sum()
             rows.append(
                 {
                     "Row": "" if variant else switch.row,
@@ -88,7 +105,7 @@ def table_of(results: Path) -> str:
                     "Dataset": "" if variant else f"{switch.dataset} x {switch.encoder}",
                     "Variant": title_of(variant) if variant else "all three",
                     "Effect (points)": differences(effect, *_EFFECT)[0],
-                    "Runs": len(pair[0]),
+                    "Runs unchanged": f"{same} of {len(scores)}",
                 }
             )
     table = pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
@@ -104,7 +121,7 @@ def main() -> None:
     """Measure, and replace what stands between the marks of the page."""
     results, page = Path(sys.argv[1]), Path(sys.argv[2])
     measure(results)
-    replace_figures(page, "make studies, D10 and D12", table_of(results))
+    replace_figures(page, "make studies, by overlays", table_of(results))
 
 
 if __name__ == "__main__":
