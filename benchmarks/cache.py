@@ -3,6 +3,7 @@
 Extraction runs MiniLM-L6 on VADER's texts (mixed lengths); reading a synthetic cache of 24 x 1024 values a
 sample in float16. Every ratio is a median over rounds that run all ways in turn.
 
+- An extraction is timed from its open job on: its model is loaded and hashed, its samples are described.
 - Bare forwards run the very batches of the extraction as it runs them: side by side, one to a thread.
 - The naive way takes samples in random order, in batches of 16 that are padded to the longest of each, keeps
   all hidden states and pools them afterwards.
@@ -66,16 +67,20 @@ def vader(count: int) -> pd.DataFrame:
     return kept
 
 
-def extract(encoder: Any, samples: pd.DataFrame, spec: ExtractionSpec = SPEC) -> int:
-    """Fill a new cache; return its bytes on disk."""
+def extraction(encoder: Any, samples: pd.DataFrame, spec: ExtractionSpec = SPEC) -> Callable[[], int]:
+    """Return what fills a new cache from an open job, and returns its bytes on disk."""
     layout, identity = describe(spec, encoder, samples)
-    with (
-        tempfile.TemporaryDirectory(dir=SCRATCH) as folder,
-        CacheWriter(Path(folder), spec.cache.format, layout, identity) as writer,
-    ):
-        fill(writer, encoder, samples, spec, Progress(disable=True))
-        writer.finish()
-        return sum(file.stat().st_size for file in writer.path.rglob("*") if file.is_file())
+
+    def extract() -> int:
+        with (
+            tempfile.TemporaryDirectory(dir=SCRATCH) as folder,
+            CacheWriter(Path(folder), spec.cache.format, layout, identity) as writer,
+        ):
+            fill(writer, encoder, samples, spec, Progress(disable=True))
+            writer.finish()
+            return sum(file.stat().st_size for file in writer.path.rglob("*") if file.is_file())
+
+    return extract
 
 
 def batches_of(encoder: Any, inputs: list[Any], rows_per_chunk: int) -> list[list[Any]]:
@@ -123,6 +128,7 @@ def measure_extraction() -> tuple[dict[str, float], dict[str, Any]]:
     encoder: Any = load_encoder("minilm-l6", SPEC.encoder)
     samples, few = vader(SAMPLES), vader(FEW_SAMPLES)
     inputs, few_inputs = (encoder.prepare(some, Path()).inputs for some in (samples, few))
+    extract, extract_few = extraction(encoder, samples), extraction(encoder, few)
     rows_per_chunk = describe(SPEC, encoder, samples)[0].rows_per_chunk
     batches = batches_of(encoder, inputs, rows_per_chunk)
     # What differs by a few percent takes more samples, and rounds of its own.
@@ -130,17 +136,17 @@ def measure_extraction() -> tuple[dict[str, float], dict[str, Any]]:
         {
             "bare": lambda: bare_forwards(encoder, batches, side_by_side=True),
             "bare_one_after_another": lambda: bare_forwards(encoder, batches, side_by_side=False),
-            "extraction": lambda: extract(encoder, samples),
+            "extraction": extract,
         },
     )
     seconds = interleave(
         {
-            "extraction": lambda: extract(encoder, few),
+            "extraction": extract_few,
             "naive": lambda: naive(encoder, few_inputs, NAIVE_BATCH),
             "one_by_one": lambda: naive(encoder, few_inputs, 1),
         }
     )
-    stored = extract(encoder, few)
+    stored = extract_few()
     unpooled = naive(encoder, few_inputs, NAIVE_BATCH)
 
     def over_extraction(way: str) -> float:
@@ -171,7 +177,7 @@ def extraction_of(count: int) -> Callable[[], object]:
     samples = vader(count)
     # Small chunks: with one chunk or less, memory would still grow towards that of one.
     small = SPEC.model_copy(update={"cache": CacheConfig(dtype="float16", chunk_mebibytes=1)})
-    return lambda: extract(encoder, samples, small)
+    return extraction(encoder, samples, small)
 
 
 def pooling_of(all_layers: bool) -> Callable[[], object]:

@@ -31,7 +31,7 @@ _EFFECT = ("effect_percent", "low_percent", "high_percent")
 
 @dataclass(frozen=True)
 class Switch:
-    """A switch: what it is called, what changes, on which cache it is tried, and the overlays of both runs."""
+    """A switch: its name, what changes, on which cache it is tried, and the overlays of both runs."""
 
     row: str
     change: str

@@ -43,6 +43,11 @@ def recording_of(content_key: str) -> str:
     return content_key.split("@", 1)[0]
 
 
+def bounds_of(start: float, stop: float) -> str:
+    """Return the bounds of a clip in seconds as its key has them, to a tenth of a microsecond in a day."""
+    return f"{start:.12g}-{stop:.12g}"
+
+
 def is_of_the_machine(error: BaseException) -> bool:
     """Return whether reading failed for a reason that says nothing of the file, and may be gone next time.
 
@@ -69,7 +74,7 @@ def check_listed(row: Mapping[Hashable, Any]) -> None:
     content = content_of(row)
     if _SHA256.fullmatch(digest):
         agrees = content is None or hashlib.sha256(content).hexdigest() == digest
-        agrees = agrees and (not bounds or bounds == f"{start:g}-{stop:g}")
+        agrees = agrees and (not bounds or bounds == bounds_of(start, stop))
     else:
         agrees = not (digest.startswith("none-") and content)
     if not agrees:

@@ -1,5 +1,6 @@
 """From the configuration to the jobs: every name is checked here, before anything runs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,6 +21,7 @@ from daam_bench.config import (
 from daam_bench.datasets.registry import dataset_kind
 from daam_bench.encoders.shapes import known_shape
 from daam_bench.errors import ConfigError, DataError, unknown_name
+from daam_bench.heads.divisors import density_heads
 from daam_bench.heads.own import own_variant
 from daam_bench.heads.presets import VARIANTS, Variant
 from daam_bench.studies.jobs import Base, StudyJob, sizes_left_out, study_jobs
@@ -123,6 +125,7 @@ def make_plan(config: Config) -> Plan:
     _keep_names_apart(config)
     own = {name: own_variant(name, variant) for name, variant in config.variants.items()}
     variants = {name: entry for name, entry in {**VARIANTS, **own}.items() if name in used}
+    _check_heads(jobs, encoders, variants)
     bases = _bases(config, [*jobs, *tunings])
     studies, notes = study_jobs(config, bases), sizes_left_out(config, bases)
     return Plan(datasets, encoders, caches, jobs, sorted(assets), missing, studies, variants, tunings, notes)
@@ -207,8 +210,23 @@ def _bases(config: Config, jobs: list[Job]) -> list[Base]:
             variants, protocol = [j.variant for j in own], protocol_of(config, experiment)
             shape = known_shape(config.encoders[experiment.encoder])
             layers = shape[0] if shape else None
-            bases.append(Base(experiment, variants, own[0].training, protocol, layers))
+            tuned = tuning_of(config, experiment).applied_to(own[0].training)
+            bases.append(Base(experiment, variants, own[0].training, protocol, tuned, layers))
     return bases
+
+
+def _check_heads(
+    jobs: list[Job], encoders: Mapping[str, EncoderConfig], variants: Mapping[str, Variant]
+) -> None:
+    """Check that the heads of a density can share the layers, where their number is known."""
+    for job in jobs:
+        shape, entry = known_shape(encoders[job.encoder]), variants.get(job.variant)
+        if shape and entry and entry.has_density and not entry.own and "heads" not in entry.options:
+            try:
+                density_heads(shape[0], job.training.density_heads)
+            except ConfigError as error:
+                place = f"training.density_heads ({job.dataset} x {job.encoder}, {job.variant})"
+                raise ConfigError(str(error), where=place) from None
 
 
 def _check_files(where: str, dataset: DatasetConfig) -> None:

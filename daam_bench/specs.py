@@ -124,9 +124,9 @@ def _switches_of_use(
     if variant in config.variants:  # a user's own module may ask for any of them
         return protocol
     named = protocol_of(config, experiment, Protocol.model_validate(protocol.name))
+    if variant in ENCODER_VARIANTS:
+        training = tuning_of(config, experiment).applied_to(training)
     unused = {field for field, switch in SWITCHES.items() if not switch.touches(variant, training)}
-    if variant in ENCODER_VARIANTS:  # how long these train, `tuning` may say, too
-        unused.discard("schedule")
     return protocol.model_copy(update={field: getattr(named, field) for field in unused})
 
 

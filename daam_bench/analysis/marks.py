@@ -1,20 +1,26 @@
-"""The mark of results whose epoch was chosen on the samples that score them (D6), in every table."""
+"""The mark of results that the samples which score them have steered (D5, D6), in every table."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from daam_bench.records import RunRecord
 
-OPTIMISTIC = "best_validation"
 MARK = "*"
-NOTE = f"{MARK} optimistic: the samples that score the model chose its epoch."
+NOTE = f"{MARK} optimistic: the samples that score the model chose its epoch, or when its learning rate fell."
 Place = tuple[str, str, str]
+
+
+def is_optimistic(protocol: Mapping[str, Any]) -> bool:
+    """Return whether under a protocol the samples that score a model chose its epoch, or lowered its rate."""
+    select = protocol.get("select")
+    return select == "best_validation" or (protocol.get("schedule") == "plateau" and select != "inner")
 
 
 def optimistic_places(records: Sequence[RunRecord]) -> set[Place]:
     """Return the dataset, encoder and variant of the results that the mark is for."""
-    return {(r.dataset, r.encoder, r.variant) for r in records if r.protocol.get("select") == OPTIMISTIC}
+    return {(r.dataset, r.encoder, r.variant) for r in records if is_optimistic(r.protocol)}
 
 
 def add_optimistic(frame: pd.DataFrame, places: Collection[Place]) -> pd.DataFrame:

@@ -28,6 +28,14 @@ def convert_cache(source: Path, target: Path, kind: str) -> Path:
     cache = open_cache(source)
     facts = read_manifest(find_manifest(source))
     entries = Ledger(ledger_path(cache.path)).read()
+    lost = [chunk for chunk in range(cache.layout.chunks) if chunk not in entries]
+    if lost:
+        raise CacheError(
+            "its ledger lacks chunks",
+            where=ledger_path(cache.path),
+            found=f"none of {lost[:5]}",
+            remedy="Run `daam-bench cache repair` first.",
+        )
     with reading("its manifest says not how it was made", source):
         attributes = {k: v for k, v in cache.layout.attributes.items() if k in facts["attributes"]}
         there = {"format": kind, "url": str(target) if is_remote(target) else None}

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from rich.progress import Progress
 
 from daam_bench.cache.batches import Encoded, batching_difference, encode_runs
-from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples, hash_files
+from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples, hash_model
 from daam_bench.cache.manifest import MANIFEST, store_name, write_manifest
 from daam_bench.cache.places import place
 from daam_bench.cache.rates import Rates, journal_of, read_journals, sum_measurements
@@ -29,7 +29,6 @@ from daam_bench.records import write_atomically
 
 _PARTS = "parts"
 _AGAIN = "Run the same command again: it computes what is missing."
-_WEIGHTS = ("*.safetensors", "*.bin", "config.json")
 
 
 class ExtractionSpec(BaseModel):
@@ -301,7 +300,7 @@ def describe(
         },
     )
     model = Path(spec.encoder.model)
-    weights = hash_files(model, *_WEIGHTS) if model.is_dir() else spec.encoder.revision
+    weights = hash_model(model) if model.is_dir() else spec.encoder.revision
     identity = CacheIdentity(
         schema_version=SCHEMA_VERSION,
         dataset=spec.dataset,

@@ -13,6 +13,9 @@ from daam_bench.errors import CacheError
 
 # Raise it when extraction or the stored layout changes any number: older caches are then made anew.
 SCHEMA_VERSION = 2
+# What transformers reads of a model; a trainer leaves other .bin files beside them.
+_OF_A_MODEL = ("*.safetensors", "pytorch_model*.bin", "config.json")
+_OF_THE_WRITER = {"transformers_version", "_name_or_path"}
 
 
 class CacheIdentity(BaseModel):
@@ -70,18 +73,37 @@ def digest_of_samples(layout: CacheLayout) -> str:
     return digest.hexdigest()
 
 
-def hash_files(folder: Path, *patterns: str) -> str:
-    """Return the sha256 over names and contents of the files of a folder that match any pattern.
+def files_of_model(folder: Path) -> list[Path]:
+    """Return the files of a model's folder that determine its numbers."""
+    return sorted({file for pattern in _OF_A_MODEL for file in folder.glob(pattern)})
+
+
+def hash_model(folder: Path) -> str:
+    """Return the sha256 over names and contents of the files that determine a model's numbers.
+
+    Of config.json the settings count: neither their order nor which version of transformers wrote them.
 
     Raises:
-        CacheError: if no file matches.
+        CacheError: if there are no such files.
     """
-    files = sorted({file for pattern in patterns for file in folder.glob(pattern)})
+    files = files_of_model(folder)
     if not files:
-        raise CacheError("no files to identify", where=folder, expected=" or ".join(patterns))
+        raise CacheError("no files to identify", where=folder, expected=" or ".join(_OF_A_MODEL))
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as handle:
             content = hashlib.file_digest(handle, "sha256").hexdigest()
+        if file.suffix == ".json":
+            content = _digest_of_settings(file) or content
         digest.update(f"{file.relative_to(folder)} {content}\n".encode())
     return digest.hexdigest()
+
+
+def _digest_of_settings(file: Path) -> str:
+    """Return the sha256 of a model's settings; nothing if they cannot be read, which opening them says."""
+    try:
+        settings = json.loads(file.read_bytes())
+        kept = {name: value for name, value in settings.items() if name not in _OF_THE_WRITER}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+    except (ValueError, RecursionError, AttributeError):
+        return ""

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from daam_bench.config.section import MOST, Section
+from daam_bench.config.training import TrainingConfig
 
 
 class TuningConfig(Section):
@@ -29,3 +30,8 @@ class TuningConfig(Section):
         description="modules: peft wraps the projections; weights: the same update is added to their "
         "weights, for attention that reads them past a wrapper (WavLM); auto: by architecture",
     )
+
+    def applied_to(self, training: TrainingConfig) -> TrainingConfig:
+        """Return training settings with the epochs, batch size and learning rate that are given here."""
+        own = {name: getattr(self, name) for name in ("epochs", "batch_size", "learning_rate")}
+        return training.model_copy(update={name: value for name, value in own.items() if value is not None})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from daam_bench.cache.identity import digest_of_samples, hash_files
+from daam_bench.cache.identity import digest_of_samples, files_of_model, hash_model
 from daam_bench.cache.manifest import MANIFEST, store_of
 from daam_bench.cache.places import is_remote
 from daam_bench.cache.store import CacheLayout
@@ -19,7 +19,6 @@ Facts = Mapping[str, Any]
 
 # Weights of local folders are hashed up to this size, in bytes: a plan must not take minutes.
 _HASHED = 4e9
-_WEIGHTS = ("*.safetensors", "*.bin", "config.json")
 
 
 def difference(config: Config, plan: Plan, place: tuple[str, str], results: Path, facts: Facts) -> str:
@@ -79,9 +78,9 @@ def _digest(listed: pd.DataFrame, facts: Facts) -> str:
 
 
 def _other_weights(model: Path, facts: Facts) -> str:
-    files = [file for pattern in _WEIGHTS for file in model.glob(pattern)]
+    files = files_of_model(model)
     quick = files and sum(file.stat().st_size for file in files) < _HASHED
-    if quick and hash_files(model, *_WEIGHTS) != facts["identity"]["encoder"]["weights"]:
+    if quick and hash_model(model) != facts["identity"]["encoder"]["weights"]:
         return f"the weights in {model} are others now"
     return ""
 

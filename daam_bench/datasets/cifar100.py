@@ -30,6 +30,7 @@ _NAMES = """
 """
 _CLASSES = tuple(_NAMES.split())
 _SPLITS = {"train": "train", "validation": "test"}
+_FOLDER = "cifar-100-python"  # what the archive unpacks to
 # The larger of the published files has 155 MB.
 _MOST_BYTES = 2**29
 
@@ -53,6 +54,8 @@ def read_cifar100(config: DatasetConfig) -> pd.DataFrame:
         DataError: if files are missing or are not CIFAR-100's.
     """
     path = Path(config.path)
+    if (path / _FOLDER / "train").is_file():
+        path /= _FOLDER
     if path.is_file():
         contents = _members(path)
     elif (path / "train").is_file():

@@ -29,7 +29,7 @@ def read_class_folders(config: DatasetConfig) -> pd.DataFrame:
     """Return one row a file, in the order of their paths; a label is a folder's name, or part of a file's.
 
     Raises:
-        DataError: if the folder has no class folders with files of the modality.
+        DataError: if the folder has no class folders with files of the modality, or splits beside others.
         ConfigError: if the label pattern or the group pattern does not fit.
     """
     root = Path(config.path)
@@ -38,6 +38,8 @@ def read_class_folders(config: DatasetConfig) -> pd.DataFrame:
         raise ConfigError("class folders hold images or audio", where=root, found=f"modality: {modality}")
     files = media_files(root, ENDINGS[modality])
     has_splits = config.splits is not None or bool(split_folders(files))
+    if not has_splits and config.labels is None:
+        _refuse_mixed(top_folders(files), root)
     uses = use_of_splits(top_folders(files), config.splits, root) if has_splits else {}
     rows = []
     for file in files:
@@ -62,6 +64,18 @@ def read_class_folders(config: DatasetConfig) -> pd.DataFrame:
             remedy="Where the names of files say the class, set label_pattern." if files else None,
         )
     return pd.DataFrame(rows, columns=["sample_id", "label", "group", "split", "file"])
+
+
+def _refuse_mixed(top: Sequence[str], root: Path) -> None:
+    """Refuse folders that stand beside those of splits: all would be taken for classes."""
+    usual = usual_splits(top)
+    if len(usual) > 1 and "train" in usual.values():
+        raise DataError(
+            "some of its folders have the names of splits, others have not",
+            where=root,
+            found=", ".join(top),
+            remedy="Name the splits under `splits` or the classes under `labels`, or move the others away.",
+        )
 
 
 def media_files(root: Path, endings: set[str]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from daam_bench.contents import open_stream, read_sample
+from daam_bench.contents import bounds_of, open_stream, read_sample
 from daam_bench.errors import MachineError
 
 # A remainder below this has too few samples for any speech encoder's first frame (25 ms).
@@ -37,7 +37,7 @@ def cut_into_clips(frame: pd.DataFrame, folder: Path, seconds: float) -> pd.Data
     flat = [(number, *clip) for clips in bounds for number, clip in enumerate(clips)]
     keys = zip(repeated["content_key"], flat, strict=True)
     return repeated.assign(
-        content_key=[f"{key}@{start:g}-{stop:g}" for key, (_, start, stop) in keys],
+        content_key=[f"{key}@{bounds_of(start, stop)}" for key, (_, start, stop) in keys],
         sample_id=[f"{name}#{clip[0]}" for name, clip in zip(repeated["sample_id"], flat, strict=True)],
         start_second=[clip[1] for clip in flat],
         stop_second=[clip[2] for clip in flat],

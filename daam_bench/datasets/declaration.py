@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from daam_bench.config import Columns, DatasetConfig, Modality
@@ -44,8 +45,32 @@ def check_columns(found: list[str], content: list[str], columns: Columns, where:
 
 
 def as_text(values: "pd.Series[Any]") -> pd.Series:
-    """Return values as text; one that is missing becomes the empty text."""
+    """Return values as text; one that is missing becomes the empty text, bytes are read as UTF-8."""
+    if values.dtype == object:
+        values = values.map(lambda x: x.decode(errors="replace") if isinstance(x, bytes) else x)
     return values.astype("string").fillna("").astype(object)
+
+
+def refuse_no_text(values: Iterable[Any], column: str, where: object) -> None:
+    """Refuse values whose text would be Python's way of writing them.
+
+    Raises:
+        DataError: if one is a list, a mapping, or bytes that are not UTF-8.
+    """
+    for value in values:
+        if isinstance(value, bytes):
+            try:
+                value.decode()
+            except UnicodeDecodeError:
+                raise DataError(
+                    "its values are binary",
+                    where=f"{where}: {column}",
+                    expected="text, or paths of files",
+                    remedy="Encoded images and audio are read by kind: huggingface, from the table's folder.",
+                ) from None
+        elif isinstance(value, list | tuple | dict | np.ndarray):
+            what = "mappings" if isinstance(value, dict) else "lists"
+            raise DataError(f"its values are {what}", where=f"{where}: {column}", expected="text or numbers")
 
 
 def label_classes(

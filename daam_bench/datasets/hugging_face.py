@@ -3,8 +3,9 @@
 import math
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,13 @@ import pandas as pd
 from daam_bench.config import DatasetConfig
 from daam_bench.contents import read_sample
 from daam_bench.datasets.base import DatasetKind
-from daam_bench.datasets.declaration import as_text, check_columns, columns_of, use_of_splits
+from daam_bench.datasets.declaration import (
+    as_text,
+    check_columns,
+    columns_of,
+    refuse_no_text,
+    use_of_splits,
+)
 from daam_bench.datasets.hub import load_at_commit
 from daam_bench.datasets.table import (
     PARQUET,
@@ -37,7 +44,7 @@ def read_hugging_face(config: DatasetConfig) -> pd.DataFrame:
     """Return one row a sample of the splits that are used; a label is the name of its class.
 
     Raises:
-        DataError: if the dataset cannot be loaded.
+        DataError: if the dataset cannot be loaded, or a column of texts has none.
         ConfigError: if a column or split is not there.
     """
     loaded = load_splits(config)
@@ -49,17 +56,17 @@ def read_hugging_face(config: DatasetConfig) -> pd.DataFrame:
         data = loaded[split]
         check_columns(data.column_names, content, columns, f"{config.path} ({split})")
         names = [f"{split}/{row}" for row in range(len(data))]
+        texts = partial(_texts, data, where=config.path)
         part = pd.DataFrame(
             {
-                "sample_id": names if columns.sample_id is None else _texts(data[columns.sample_id]),
+                "sample_id": names if columns.sample_id is None else texts(columns.sample_id),
                 "label": _labels(data, columns.label, config),
-                "group": "" if columns.group is None else _texts(data[columns.group]),
+                "group": "" if columns.group is None else [g.strip() for g in texts(columns.group)],
                 "split": use if len(uses) > 1 or config.splits else "",
             }
         )
         if modality == "text":
-            texts = [_texts(data[name]) for name in content]
-            part["text"] = [" ".join(row) for row in zip(*texts, strict=True)]
+            part["text"] = [" ".join(row) for row in zip(*map(texts, content), strict=True)]
         else:
             part["content"] = encoded_files(data, content[0], config.path)
         parts.append(part)
@@ -133,7 +140,7 @@ def label_names(data: Any, column: str) -> list[str]:
     """
     names = getattr(data.features[column], "names", None)
     if names is None:
-        return [text.strip() for text in _texts(data[column])]
+        return [text.strip() for text in _texts(data, column, column)]
     return ["" if value is None or value < 0 else names[value] for value in data[column]]
 
 
@@ -144,8 +151,14 @@ def _labels(data: Any, column: str, config: DatasetConfig) -> list[str]:
     return label_names(data, column)
 
 
-def _texts(values: Iterable[Any]) -> list[str]:
-    return ["" if value is None or _is_nan(value) else str(value) for value in values]
+def _texts(data: Any, column: str, where: str) -> list[str]:
+    values = data[column]
+    refuse_no_text(values, column, where)
+    return ["" if value is None or _is_nan(value) else _text(value) for value in values]
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _is_nan(value: Any) -> bool:

@@ -29,7 +29,7 @@ def list_samples(name: str, config: DatasetConfig) -> pd.DataFrame:
     Raises:
         ConfigError: if the dataset's settings do not fit its kind, or a revision is set for a folder.
         DataError: if files are missing, none can be read, counts differ from the published ones, an id
-            occurs twice, or a label is outside the declared classes.
+            occurs twice or holds a NUL, or a label is outside the declared classes.
         MachineError: if the machine cannot read a file.
     """
     frame = choose_samples(name, config)
@@ -145,6 +145,10 @@ def _check(frame: pd.DataFrame, kind: DatasetKind, classes: list[str], where: st
     twice = frame.loc[frame["sample_id"].duplicated(), "sample_id"]
     if len(twice):
         raise DataError("sample ids occur twice", where=where, found=", ".join(twice.head(5)))
+    for column in ("sample_id", "group"):
+        odd = frame.loc[frame[column].str.contains("\0", regex=False), column]
+        if len(odd):
+            raise DataError(f"a {column} holds a NUL character", where=where, found=ascii(odd.iloc[0]))
     if not frame["label"].between(0, len(classes) - 1).all():
         raise DataError("a label is no class", where=where, expected=classes, found=set(frame["label"]))
     for split, expected in kind.class_counts.items():

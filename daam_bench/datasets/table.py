@@ -2,8 +2,10 @@
 
 import bz2
 import codecs
+import csv
 import gzip
 import io
+import logging
 import lzma
 import math
 import stat
@@ -11,14 +13,21 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from daam_bench.config import DatasetConfig
 from daam_bench.datasets.base import DatasetKind
-from daam_bench.datasets.declaration import as_text, check_columns, columns_of, use_of_splits, usual_splits
+from daam_bench.datasets.declaration import (
+    as_text,
+    check_columns,
+    columns_of,
+    refuse_no_text,
+    use_of_splits,
+    usual_splits,
+)
 from daam_bench.datasets.file_pattern import file_paths
 from daam_bench.errors import ConfigError, DataError, MachineError
 
@@ -41,10 +50,10 @@ _MOST_UNPACKED, _MOST_TIMES, _SMALL = 2**30, 100, 2**20
 
 
 def read_table(config: DatasetConfig) -> pd.DataFrame:
-    """Return one row a row of the table; labels stay as the file has them, as text without spaces around it.
+    """Return one row a row of the table; labels and groups are text without spaces around it.
 
     Raises:
-        DataError: if the file cannot be read as a table.
+        DataError: if the file cannot be read as a table, or a column holds lists, mappings or binary values.
         ConfigError: if a column is not there, or `files` is set for texts.
     """
     path = Path(config.path)
@@ -52,6 +61,9 @@ def read_table(config: DatasetConfig) -> pd.DataFrame:
     modality = TABLE.modality_of(config, str(path))
     content, columns = columns_of(config, modality)
     check_columns([str(name) for name in table.columns], content, columns, path)
+    for name in (*content, columns.group, columns.split, columns.sample_id):
+        if name is not None:
+            refuse_no_text(table[name], name, path)
     if modality != "text":
         contents = file_paths(table, content[0], config)
     elif config.files is not None:
@@ -63,14 +75,16 @@ def read_table(config: DatasetConfig) -> pd.DataFrame:
         refuse_no_classes(table[columns.label], columns.label, path)
     splits = pd.Series("", index=table.index)
     if columns.split is not None:
-        names = as_text(table[columns.split])
+        names = as_text(table[columns.split]).str.strip()
         splits = names.map(use_of_splits(sorted(set(names)), config.splits, path))
+        for unused, count in names[splits.isna()].value_counts().items():
+            logging.info("%s: %d rows of split %r are left out", path, count, unused)
     numbers = pd.Series([str(row) for row in range(len(table))], index=table.index)
     frame = pd.DataFrame(
         {
             "sample_id": numbers if columns.sample_id is None else as_text(table[columns.sample_id]),
             "label": as_text(table[columns.label]).str.strip(),
-            "group": "" if columns.group is None else as_text(table[columns.group]),
+            "group": "" if columns.group is None else as_text(table[columns.group]).str.strip(),
             "split": splits,
             "text" if modality == "text" else "file": contents,
         }
@@ -153,20 +167,42 @@ def _read_text(path: Path, encoding: str) -> pd.DataFrame:
     # with one field more than there are names would shift, or lose it with a mere warning.
     source = _unpacked(path)
     separator = _separator_of(source, encoding)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        try:
-            table = pd.read_csv(
-                _from_start(source),
-                sep=separator,
-                dtype=str,
-                keep_default_na=False,
-                encoding=encoding,
-                index_col=False,
-            )
-        except pd.errors.ParserWarning:
-            raise pd.errors.ParserError("rows have more fields than the first line has names") from None
-    return table.fillna("")  # a row that ends early
+
+    def read(quoting: Literal[0, 3]) -> pd.DataFrame:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            try:
+                table = pd.read_csv(
+                    _from_start(source),
+                    sep=separator,
+                    dtype=str,
+                    keep_default_na=False,
+                    encoding=encoding,
+                    index_col=False,
+                    quoting=quoting,
+                )
+            except pd.errors.ParserWarning:
+                raise pd.errors.ParserError("rows have more fields than the first line has names") from None
+        return table.fillna("")  # a row that ends early
+
+    if separator != "\t":
+        return read(csv.QUOTE_MINIMAL)
+    try:
+        table = read(csv.QUOTE_MINIMAL)
+        if not _swallowed_rows(table):
+            return table
+    except pd.errors.ParserError:  # a quote that opens and never closes, among others
+        pass
+    logging.warning("%s: its quotes do not enclose fields; they are read as part of the text", path)
+    return read(csv.QUOTE_NONE)
+
+
+def _swallowed_rows(table: pd.DataFrame) -> bool:
+    """Return whether a field holds both a tab and a line break, as one does that took in other rows."""
+    return any(
+        bool((values.str.contains("\t", regex=False) & values.str.contains("\n", regex=False)).any())
+        for _, values in table.items()
+    )
 
 
 def _check_regular(path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from daam_bench.encoders.linear import OneDnnLinear
 from daam_bench.encoders.pooling import masked_mean, mean_weights, weighted_sum
+from daam_bench.encoders.precision import in_float32
 from daam_bench.errors import EncoderError
 
 
@@ -39,10 +40,17 @@ class LayerPooler:
     def calibrate(self, inputs: Mapping[str, Tensor], mask: Bool[Tensor, "batch time"]) -> None:
         """Compare with `output_hidden_states=True` once and settle which list and what last entry it is.
 
+        A model of half precision is compared in float32 where that fits.
+
         Raises:
             EncoderError: if the model cannot be run, returns no hidden states, they are of several shapes or
                 depend on weights that its files lack, or a second pass gives others.
         """
+        run_once(self.model, inputs)
+        with in_float32(self.model):
+            self._calibrate(_as_floats(inputs, self.model), mask)
+
+    def _calibrate(self, inputs: Mapping[str, Tensor], mask: Bool[Tensor, "batch time"]) -> None:
         output = run_once(self.model, inputs, output_hidden_states=True)
         states: tuple[Tensor, ...] = getattr(output, "hidden_states", None) or ()
         shapes = [tuple(state.shape) for state in states]
@@ -83,12 +91,15 @@ class LayerPooler:
     ) -> bool:
         """Return whether samples of different lengths in one batch get what each gets alone.
 
+        What padding adds may be as small as the rounding of half precision: float32 decides where that fits.
+
         Args:
             batch: gives the model's inputs and the mask [batch, time] of some samples.
             samples: a few of different lengths.
         """
-        expected = torch.cat([self.pool(*batch([sample])) for sample in samples])
-        return _equal(self.pool(*batch(samples)), expected, next(self.model.parameters()).dtype)
+        with in_float32(self.model):
+            expected = torch.cat([self.pool(*batch([sample])) for sample in samples])
+            return _equal(self.pool(*batch(samples)), expected, next(self.model.parameters()).dtype)
 
     def _refuse_missing_weights(self, last: Tensor) -> None:
         """Refuse hidden states that are NaN because `open_model` found no weights for what they depend on."""
@@ -175,6 +186,12 @@ def run_once(model: nn.Module, inputs: Mapping[str, Tensor], **options: bool) ->
             where=type(model).__name__,
             remedy="Name a model whose forward pass takes only the inputs of its processor.",
         ) from None
+
+
+def _as_floats(inputs: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Return inputs in the precision that a model has now; whole numbers as they are."""
+    dtype = next(model.parameters()).dtype
+    return {name: x.to(dtype) if x.is_floating_point() else x for name, x in inputs.items()}
 
 
 def _lists_of(model: nn.Module, layers: int) -> list[nn.ModuleList]:

@@ -50,8 +50,8 @@ def open_model(config: EncoderConfig) -> torch.nn.Module:
     Heads and mask tokens that no hidden state depends on may be missing.
 
     Raises:
-        EncoderError: if it cannot be opened, is an adapter of another model, or asks for code of the hub or
-            for layers without end.
+        EncoderError: if it cannot be opened, is an adapter of another model, or asks for code of the hub,
+            for layers without end or for an attention that changes.
     """
     if _is_adapter(config):
         raise EncoderError(
@@ -71,6 +71,10 @@ def open_model(config: EncoderConfig) -> torch.nn.Module:
         model = model.get_encoder()
     if config.device_map is None:
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    for module in model.modules():
+        # Keys and values of all layers, for texts that are written on: twice the hidden states.
+        if getattr(getattr(module, "config", None), "use_cache", False):
+            module.config.use_cache = False
     frozen: torch.nn.Module = model.eval().requires_grad_(False)
     return frozen
 
@@ -86,7 +90,8 @@ def _refuse_strange(config: EncoderConfig) -> None:
     """Refuse what a stranger's configuration may ask for before a weight is read.
 
     An attention that is a repository of the hub: transformers would fetch and execute it. More layers than
-    any model has: transformers would make them all, without end.
+    any model has: transformers would make them all, without end. An attention that depends on the texts that
+    came before (BigBird's, which the first short text changes for good).
     """
     for settings in _settings(open_pretrained(AutoConfig.from_pretrained, config)):
         if "/" in (attention := str(settings._attn_implementation)):
@@ -95,6 +100,13 @@ def _refuse_strange(config: EncoderConfig) -> None:
                 where=config.model,
                 found=f"attn_implementation: {attention}",
                 remedy="Remove attn_implementation from a copy of its config.json, if you trust the rest.",
+            )
+        if getattr(settings, "attention_type", None) == "block_sparse":
+            raise EncoderError(
+                "its attention depends on the texts that came before",
+                where=config.model,
+                found="attention_type: block_sparse",
+                remedy="Set attention_type to original_full in the config.json of a local copy.",
             )
         for name in DEPTHS:
             if isinstance(depth := getattr(settings, name, None), int) and depth > _MOST_LAYERS:

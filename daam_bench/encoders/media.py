@@ -19,6 +19,8 @@ from daam_bench.errors import DaamBenchError, DataError
 
 # Far beyond any encoder's input, and small enough to decode anywhere.
 _MOST_PIXELS = 64_000_000
+# Processors that scale the shorter side to hundreds of pixels make millions of a thin image's longer side.
+_MOST_TIMES_LONGER = 100
 # The resampling filter grows with the rate, which a broken header may put at billions.
 _HIGHEST_RATE = 1_000_000
 _BLOCK = 2**16
@@ -86,8 +88,8 @@ def read_image(row: Mapping[Hashable, Any], folder: Path) -> Image.Image:
     """Return an image as RGB, upright; what is transparent becomes white.
 
     Raises:
-        DataError: if it cannot be decoded, is absurdly large, has pixels of 32 bits, or changed since it was
-            listed.
+        DataError: if it cannot be decoded, is absurdly large or thin, has pixels of 32 bits, or changed since
+            it was listed.
         MachineError: if the machine cannot read its file.
         RecordError: if its content in the listing is damaged.
     """
@@ -97,6 +99,11 @@ def read_image(row: Mapping[Hashable, Any], folder: Path) -> Image.Image:
             if image.width * image.height > _MOST_PIXELS:
                 raise DataError(
                     f"image of {image.width} x {image.height} pixels", expected="at most 64 million"
+                )
+            if max(image.size) > _MOST_TIMES_LONGER * min(image.size):
+                raise DataError(
+                    f"image of {image.width} x {image.height} pixels",
+                    expected=f"a longer side of at most {_MOST_TIMES_LONGER} times the shorter",
                 )
             upright = _eight_bits(ImageOps.exif_transpose(image))
             if not upright.has_transparency_data:

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoTokenizer
 
 from daam_bench.config import EncoderConfig
 from daam_bench.contents import check_listed
 from daam_bench.encoders.base import Prepared
 from daam_bench.encoders.loading import make_pooler, open_model, open_pretrained
+from daam_bench.errors import EncoderError
 
 # The paper's limit (method.md section 2); models that take less say so themselves.
 _LONGEST = 4096
@@ -54,7 +57,7 @@ class TextEncoder:
     A model that no mask keeps from padding (FNet has none) gets batches of equal length.
 
     Raises:
-        EncoderError: if the model cannot be opened or does not return hidden states.
+        EncoderError: if model or tokenizer cannot be used, or the model does not return hidden states.
     """
 
     window = 2048
@@ -68,16 +71,18 @@ class TextEncoder:
         if self.max_length < (config.max_length or 0):
             logging.warning("%s takes %d tokens: longer texts are cut there", config.model, longest)
         self.dtype = config.dtype
-        if self.tokenizer.pad_token is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.unk_token
-        self.tokenizer.padding_side = "right"
+        known = (self.tokenizer.pad_token_id, getattr(self.model.config, "pad_token_id", None))
+        self.padding = next((number for number in known if number is not None), 0)
         self._backend: Any = None  # tokenizers written in Python (ByT5) have none
         if self.tokenizer.is_fast:
             self._backend = copy.deepcopy(self.tokenizer.backend_tokenizer)
             self._backend.no_padding()
             self._backend.enable_truncation(self.max_length, direction=self.tokenizer.truncation_side)
         self.pooler = make_pooler(self.model)
-        example = self.prepare(pd.DataFrame({"text": ["one", "one and two more words"]}), Path()).inputs
+        prepared = self.prepare(pd.DataFrame({"text": ["one", "one and two more words"]}), Path())
+        if prepared.problems:
+            raise EncoderError("its tokenizer cannot read a short English text", where=config.model)
+        example = prepared.inputs
         self.pooler.calibrate(*self.batch(example))
         self.mixes_lengths = self.pooler.keeps_apart(self.batch, example)
         self.layers, self.features = self.pooler.layers, self.pooler.features
@@ -97,7 +102,9 @@ class TextEncoder:
         )
         prepared = Prepared()
         for problem, ids in zip(problems, tokens, strict=True):
-            if problem is None and ids:
+            if problem is None and None in ids:  # one that is written in Python, without an unknown token
+                prepared.refuse("a part of the text has no token")
+            elif problem is None and ids:
                 prepared.add(ids, len(ids))
             else:
                 prepared.refuse(problem or "empty text")
@@ -140,6 +147,8 @@ class TextEncoder:
 
     def batch(self, prepared: Sequence[Any]) -> tuple[dict[str, Tensor], Tensor]:
         """Return the model's inputs, and the mask of the tokens that the mean is over."""
-        batch = self.tokenizer.pad({"input_ids": list(prepared)}, return_tensors="pt").to(self.model.device)
-        inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
-        return inputs, batch["attention_mask"].bool()
+        rows = [torch.tensor(ids) for ids in prepared]
+        ids = pad_sequence(rows, batch_first=True, padding_value=self.padding).to(self.model.device)
+        lengths = torch.tensor([len(row) for row in rows], device=ids.device)
+        mask = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
+        return {"input_ids": ids, "attention_mask": mask.long()}, mask

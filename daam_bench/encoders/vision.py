@@ -54,14 +54,20 @@ class VisionEncoder:
         self.layers, self.features = self.pooler.layers, self.pooler.features
 
     def prepare(self, samples: pd.DataFrame, folder: Path) -> Prepared:
-        """Return pixels [3, height, width]; an image that cannot be read is refused."""
+        """Return pixels [3, height, width]; an image that cannot be read or processed is refused."""
         prepared = Prepared()
         length = self.positions - (self.others if self.tokens == "patches" else 0)
         for row in samples.to_dict("records"):
             try:
-                prepared.add(self._process(read_image(row, folder)), length, self.positions)
+                image = read_image(row, folder)
             except DataError as error:
                 prepared.refuse(str(error))
+                continue
+            try:
+                prepared.add(self._process(image), length, self.positions)
+            except (ValueError, TypeError, IndexError, ZeroDivisionError) as error:
+                first = (str(error).splitlines() or [type(error).__name__])[0]
+                prepared.refuse(f"the model's processor cannot take it ({first})")
         return prepared
 
     def encode(self, prepared: Sequence[Any]) -> Float[Tensor, "batch layer feature"]:

@@ -75,7 +75,7 @@ class ConvolutionalDecoder(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch layer feature"]) -> Float[Tensor, "batch class"]:
         """Return one logit per class."""
-        check_input(self, x, None, {-1: self.in_features, 1: self.layers})
+        check_input(self, x, None, {-1: self.in_features, 1: self.layers}, axes=3)
         image = torch.unflatten(x, -1, self.grid)
         if self.training_pair is not None and self.training:
             first, _, second, _ = cast(list[nn.Conv2d], self.convolutions)
@@ -101,14 +101,19 @@ class LinearDecoder(nn.Module):
     Args:
         features: number of features of a layer.
         classes: number of classes.
+
+    Raises:
+        ConfigError: if an input has another size.
     """
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
+        self.in_features = features
         self.classifier = nn.Linear(features, classes)
         xavier_(self)
 
     def forward(self, x: Float[Tensor, "batch layer feature"]) -> Float[Tensor, "batch class"]:
         """Return one logit per class."""
+        check_input(self, x, None, {-1: self.in_features}, axes=3)
         logits: Tensor = self.classifier(x.sum(1))
         return logits

@@ -10,7 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from daam_bench.errors import ConfigError, unknown_name
 from daam_bench.heads.density import MultiHeadDensityAdaptiveAttention
 from daam_bench.heads.initial import xavier_
-from daam_bench.heads.inputs import check_input
+from daam_bench.heads.inputs import check_at_least_one, check_input
 from daam_bench.heads.multi_head import hide_padding, hide_weights
 
 GroupedQueries = Literal["separate", "summed"]
@@ -107,7 +107,7 @@ class GroupedQueryAttention(nn.Module):
 
     def _looked_at(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return x with zeros at padding, and the keys that may be looked at [batch, 1, 1, key]."""
-        check_input(self, x, mask, {-1: self.out_features})
+        check_input(self, x, mask, {-1: self.out_features}, axes=3)
         if mask is None:
             return x, None
         x, ignored = hide_padding(x, mask)
@@ -185,7 +185,7 @@ class ProjectedGroupedQueryAttention(nn.Module):
         return self.attention.attention_weights(self._project(x, mask), mask)
 
     def _project(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        check_input(self, x, mask, {-1: self.in_features})
+        check_input(self, x, mask, {-1: self.in_features}, axes=3)
         projected: Tensor = self.projection(x if mask is None else x.masked_fill(~mask.unsqueeze(-1), 0.0))
         return projected
 
@@ -235,6 +235,7 @@ class GroupedQueryDensityAdaptiveAttention(ProjectedGroupedQueryAttention):
 def _check(width: int, query_heads: int, key_value_heads: int, grouped_queries: str) -> None:
     if grouped_queries not in get_args(GroupedQueries):
         raise unknown_name("treatment of grouped queries", grouped_queries, get_args(GroupedQueries))
+    check_at_least_one(width=width, query_heads=query_heads, key_value_heads=key_value_heads)
     if width % query_heads or query_heads % key_value_heads:
         raise ConfigError(
             "heads do not divide evenly",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from daam_bench.errors import unknown_name
 from daam_bench.heads.divisors import density_heads
-from daam_bench.heads.inputs import check_input, widened
+from daam_bench.heads.inputs import check_at_least_one, check_input, widened
 
 Normalisation = Literal["exact", "clamped"]
 
@@ -62,8 +62,8 @@ class MixtureOfDensities(nn.Module):
             normal draw (released scripts; the paper does not say).
 
     Raises:
-        ConfigError: if `heads` does not divide `layers`, the normalisation is neither of the two, or an input
-            has another size.
+        ConfigError: if `heads` does not divide `layers`, `gaussians` is below 1, the normalisation is neither
+            of the two, or an input has another size.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class MixtureOfDensities(nn.Module):
         super().__init__()
         if normalisation not in get_args(Normalisation):
             raise unknown_name("normalisation of the mixture", normalisation, get_args(Normalisation))
+        check_at_least_one(gaussians=gaussians)
         self.heads = density_heads(layers, heads)
         self.layers, self.out_features, self.axis = layers, features, axis
         self.normalisation = normalisation
@@ -97,18 +98,22 @@ class MixtureOfDensities(nn.Module):
         attended = None if self.heads == 1 else self.layers
         check_input(self, x, mask, {self.axis: attended, -1: self.out_features})
         slices, real = cut(x, mask, self.axis, self.heads)
-        logarithm = self._log_product(*standardised(slices, real))
+        logarithm, level = self._log_product(*standardised(slices, real))
         if real is not None:
             logarithm = logarithm.masked_fill(~real, torch.finfo(logarithm.dtype).min)
         density = torch.softmax(logarithm, -1)
         if self.normalisation == "clamped":
             # exp(l - max(s, log 1e-8)) = softmax(l) exp(min(s - log 1e-8, 0)), s the logarithm of the sum.
-            total = torch.logsumexp(logarithm, -1, keepdim=True)
+            total = torch.logsumexp(logarithm, -1, keepdim=True) + level
             density = density * torch.exp((total - math.log(SMALLEST_SUM)).clamp_max(0.0))
         return stacked(density, real, self.axis)
 
-    def _log_product(self, centred: Tensor, variance: Tensor) -> Tensor:
-        """[..., head, layer of the slice]: the sum over k of log g_k."""
+    def _log_product(self, centred: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """[..., head, layer of the slice] and [..., head, 1]: the sum over k of log g_k in two summands.
+
+        The second is the same for a whole slice. Of a narrow slice it is larger than the first by far, and in
+        one sum would leave nothing of what tells the layers apart.
+        """
         offset, spread = self.mean_offset.to(centred.dtype), self.spread.to(centred.dtype)
         squared = spread.square().clamp_min(SMALLEST_SQUARED_SPREAD)
         weight = 0.5 / squared
@@ -116,7 +121,9 @@ class MixtureOfDensities(nn.Module):
         centre = (weight * offset).sum(-1, keepdim=True) / weights
         rest = (weight * (offset - centre).square()).sum(-1, keepdim=True)
         constant = -0.5 * (2 * math.pi * squared).log().sum(-1, keepdim=True)
-        return constant - (weights * (centred - centre).square() + rest) / variance
+        # (c - m)^2 = m^2 - c (2 m - c)
+        relative = weights * centred * (2 * centre - centred) / variance
+        return relative, constant - (weights * centre.square() + rest) / variance
 
     def forward(
         self, x: Float[Tensor, "*shape feature"], mask: Bool[Tensor, "*shape"] | None = None

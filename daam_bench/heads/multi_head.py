@@ -92,7 +92,7 @@ class LayerSelfAttention(nn.Module):
         return weights if mask is None else hide_weights(weights, mask.T if self.mixes_samples else mask)
 
     def _attend(self, x: Tensor, mask: Tensor | None, need_weights: bool) -> tuple[Tensor, Tensor | None]:
-        check_input(self, x, mask, {-1: self.out_features, 1: self.layers})
+        check_input(self, x, mask, {-1: self.out_features, 1: self.layers}, axes=3)
         ignored = None
         if mask is not None:
             x, ignored = hide_padding(x, mask, sequence_axis=0 if self.mixes_samples else 1)

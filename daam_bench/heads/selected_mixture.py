@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from daam_bench.heads.divisors import density_heads
-from daam_bench.heads.inputs import check_input, widened
+from daam_bench.heads.inputs import check_at_least_one, check_input, widened
 from daam_bench.heads.mixture import SMALLEST_SQUARED_SPREAD, cut, let_through, stacked, standardised
 
 PARAMETERS_PER_GAUSSIAN = 3
@@ -51,13 +51,15 @@ class SelectedMixtureOfDensities(nn.Module):
         gate_score: s [head, gaussian], initially where every gate is half open.
 
     Raises:
-        ConfigError: if `heads` does not divide `layers`, or an input has another size.
+        ConfigError: if `heads` does not divide `layers`, `gaussians` is below 1, or an input has another
+            size.
     """
 
     def __init__(
         self, layers: int, features: int, heads: int | None = None, gaussians: int = 4, axis: int = -2
     ) -> None:
         super().__init__()
+        check_at_least_one(gaussians=gaussians)
         self.heads = density_heads(layers, heads)
         self.layers, self.out_features, self.axis = layers, features, axis
         shape = (self.heads, gaussians)
@@ -91,11 +93,16 @@ class SelectedMixtureOfDensities(nn.Module):
         return kept
 
     def note(self) -> str:
-        """Say what was chosen, for the record of a result."""
+        """Say what was chosen, for the record of a result.
+
+        The sum of the gates is what the kept Gaussians count for: where it is far below their number,
+        training was too short to close gates that are on their way.
+        """
         kept = self.gaussians_per_head()
         return (
-            f"Gaussians kept: {sum(kept)} of {self.spread.numel()}; heads kept: "
-            f"{sum(k > 0 for k in kept)} of {self.heads}; per head: {' '.join(map(str, kept))}"
+            f"Gaussians kept: {sum(kept)} of {self.spread.numel()}, by their gates "
+            f"{float(self.gates().sum()):.1f}; heads kept: {sum(k > 0 for k in kept)} of {self.heads}; "
+            f"per head: {' '.join(map(str, kept))}"
         )
 
     def density(

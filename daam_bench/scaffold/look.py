@@ -170,7 +170,7 @@ def look_at_table(path: Path, said: Mapping[str, str], columns: Said, root: Path
             "--label takes another"
         )
     seen.unlabelled = bool((table[found["label"]].str.strip() == "").any())
-    seen.splits = sorted(set(table[found["split"]])) if "split" in found else []
+    seen.splits = sorted(set(table[found["split"]].str.strip())) if "split" in found else []
     separator = "" if path.suffix.lower() in PARQUET else separator_of(path, encoding or "utf-8-sig")
     marks = [f"separator {SEPARATORS[separator]}"] if separator else []
     seen.choices["file"] = ", ".join([f"{len(table)} rows", *marks, encoding or ""]).rstrip(", ")

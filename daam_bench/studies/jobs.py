@@ -56,6 +56,7 @@ class Base:
     """What the jobs of a study start from: an experiment with its checked variants and settings.
 
     Attributes:
+        tuned: `training` as encoder variants have it, which train for epochs of their own.
         layers: number of layers of the encoder; None if it is not known before it is fetched.
     """
 
@@ -63,6 +64,7 @@ class Base:
     variants: Sequence[str]
     training: TrainingConfig
     protocol: Protocol
+    tuned: TrainingConfig
     layers: int | None = None
 
 
@@ -182,7 +184,7 @@ def _switch_changes(study: SwitchStudy, base: Base, variant: str, where: str) ->
     for field in wanted:
         if field not in SWITCHES:
             raise unknown_name("switch", field, SWITCHES, f"{where}.switches")
-        if SWITCHES[field].touches(variant, base.training):
+        if SWITCHES[field].touches(variant, base.tuned if variant in ENCODER_VARIANTS else base.training):
             for value in SWITCHES[field].others(base.protocol):
                 protocol = Protocol.model_validate(base.protocol.model_dump() | {field: value})
                 yield StudyName("switch", field, str(value)), protocol, None

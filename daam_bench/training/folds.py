@@ -21,6 +21,9 @@ from daam_bench.errors import DataError
 
 Rows = npt.NDArray[np.int64]
 
+# Units of at most a tenth of a part are dealt by their number alone.
+_TIMES_SMALLER = 10
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -140,13 +143,22 @@ def deal_folds(
 
 def _deal(labels: Rows, units: Rows, count: int, seed: int) -> list[tuple[Rows, Rows]]:
     """Deal whole units to parts of class shares as equal as the units allow."""
-    if len(np.unique(units)) == len(units):
-        return list(StratifiedKFold(count, shuffle=True, random_state=seed).split(labels, labels))
+    _, first, sizes = np.unique(units, return_index=True, return_counts=True)
+    if sizes.max() == 1 or sizes.max() * count * _TIMES_SMALLER <= len(units):
+        # Such units (samples, and some that are there twice) need no balancing by size, which takes minutes.
+        some = np.sort(first)  # one of each
+        parts = StratifiedKFold(count, shuffle=True, random_state=seed).split(some, labels[some])
+        return [(_rows_of(units, some[a]), _rows_of(units, some[b])) for a, b in parts]
     with warnings.catch_warnings():
         # Large units can leave a class out of a part; there is nothing to be done about it.
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
         dealer = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
         return list(dealer.split(labels, labels, units))
+
+
+def _rows_of(units: Rows, rows: Rows) -> Rows:
+    """Return all rows of the units that some rows are of, ascending."""
+    return np.flatnonzero(np.isin(units, units[rows]))
 
 
 def hold_out(

@@ -51,6 +51,9 @@ def train_epochs(
     waits = replicas[0].plateau is None and not replicas[0].model.mixes_samples
     later = waits and not source.in_memory
     waiting = _evaluations(replicas, later)
+    if not later:  # what a job left that read from a disk, before its memory sufficed
+        score_together(waiting, source)
+        waiting = []
     for epoch in range(first, replicas[0].training.epochs + 1):
         # A job may have been killed while some had saved this epoch and others had not.
         behind = [replica for replica in replicas if replica.trained_epochs < epoch]

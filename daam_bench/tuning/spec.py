@@ -37,12 +37,12 @@ class TuningSpec(JobSpec):
     @property
     def budget(self) -> TrainingConfig:
         """Epochs, batch size and learning rate in force (D11), all else as in `training`."""
-        own = {name: getattr(self.tuning, name) for name in ("epochs", "batch_size", "learning_rate")}
-        changes = {name: value for name, value in own.items() if value is not None}
-        if self.protocol.encoder_lora_budget == "released":
-            changes |= {"batch_size": RELEASED_BATCH[self.encoder_settings.modality]}
-            changes |= RELEASED_TEXT if self.encoder_settings.modality == "text" else {}
-        return self.training.model_copy(update=changes)
+        own = self.tuning.applied_to(self.training)
+        if self.protocol.encoder_lora_budget != "released":
+            return own
+        changes: dict[str, float] = {"batch_size": RELEASED_BATCH[self.encoder_settings.modality]}
+        changes |= RELEASED_TEXT if self.encoder_settings.modality == "text" else {}
+        return own.model_copy(update=changes)
 
     @property
     def tuned_encoder(self) -> EncoderConfig:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from daam_bench.cache import repair
 from daam_bench.cache.conversion import convert_cache
-from daam_bench.cache.ledger import Ledger
+from daam_bench.cache.ledger import Ledger, ledger_path
 from daam_bench.cache.manifest import read_manifest, write_manifest
 from daam_bench.cache.reader import open_cache
 from daam_bench.cache.repair import repair_cache
@@ -291,6 +291,14 @@ def test_conversion_there_and_back_gives_the_same_bytes(cache, original, tmp_pat
     assert measured(tmp_path / "back") == measured(cache)
     with pytest.raises(CacheError, match="there is a cache already"):
         convert_cache(cache, tmp_path / "there", other)
+
+
+def test_conversion_needs_the_ledger_and_leaves_nothing_without_it(cache, tmp_path):
+    store = open_cache(cache).path
+    ledger_path(store).unlink()
+    with pytest.raises(CacheError, match=r"its ledger lacks chunks.*cache repair"):
+        convert_cache(cache, tmp_path / "there", "zarr")
+    assert not (tmp_path / "there").exists()
 
 
 def test_command_line_of_care(cache, tmp_path):

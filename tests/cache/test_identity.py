@@ -1,6 +1,6 @@
 import pytest
 
-from daam_bench.cache.identity import CacheIdentity, digest_of_samples, hash_files
+from daam_bench.cache.identity import CacheIdentity, digest_of_samples, hash_model
 from daam_bench.cache.store import CacheLayout
 from daam_bench.errors import CacheError
 
@@ -58,12 +58,18 @@ def test_attributes_and_chunks_do_not_count():
     assert digest_of_samples(same) == digest_of_samples(layout())
 
 
-def test_hash_files_follows_content_and_name(tmp_path):
-    (tmp_path / "a.bin").write_bytes(b"1")
-    first = hash_files(tmp_path, "*.bin")
-    (tmp_path / "other.txt").write_bytes(b"x")
-    assert hash_files(tmp_path, "*.bin") == first
-    (tmp_path / "a.bin").write_bytes(b"2")
-    assert hash_files(tmp_path, "*.bin") != first
-    with pytest.raises(CacheError, match=r"\*\.pt"):
-        hash_files(tmp_path, "*.pt")
+def test_hash_of_a_model_follows_content_and_name_of_what_determines_its_numbers(tmp_path):
+    (tmp_path / "pytorch_model.bin").write_bytes(b"1")
+    (tmp_path / "config.json").write_text('{"a": 1, "b": {"c": 2, "d": 3}, "transformers_version": "4"}')
+    first = hash_model(tmp_path)
+    (tmp_path / "training_args.bin").write_bytes(b"x")
+    (tmp_path / "config.json").write_text('{"transformers_version": "5", "b": {"d": 3, "c": 2},\n "a": 1}')
+    assert hash_model(tmp_path) == first
+    (tmp_path / "config.json").write_text('{"a": 1, "b": {"c": 2, "d": 4}}')
+    second = hash_model(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"2")
+    third = hash_model(tmp_path)
+    (tmp_path / "pytorch_model.bin").rename(tmp_path / "model.safetensors")
+    assert len({first, second, third, hash_model(tmp_path)}) == 4
+    with pytest.raises(CacheError, match=r"no files to identify.*safetensors"):
+        hash_model(tmp_path / "elsewhere")

@@ -194,7 +194,7 @@ def test_results_of_another_configuration_are_left_out(work, data_of, overlay, c
 
 
 def test_other_weights_make_another_cache(work, data_of, monkeypatch):
-    monkeypatch.setattr("daam_bench.costs.current.hash_files", lambda *_: "f00d")
+    monkeypatch.setattr("daam_bench.costs.current.hash_model", lambda *_: "f00d")
     _, (row,) = data_of("plan", *WORDS)
     assert not row["cached"] and "weights in resources/minilm-l6" in row["left_out"][0]
 

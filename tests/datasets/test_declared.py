@@ -231,6 +231,81 @@ def test_fields_without_a_name_never_shift_the_columns(tmp_path, rows):
         listed(kind="table", modality="text", path=str(path))
 
 
+def test_a_table_without_quotes_keeps_every_row(tmp_path, caplog):
+    rows = [f"review {i}\t{'pos' if i % 2 else 'neg'}" for i in range(7)]
+    enclosed = [*rows, '"two\nlines, ""quoted"""\tpos']
+    path = tmp_path / "t.tsv"
+    settings = {"kind": "table", "modality": "text", "path": str(path)}
+    path.write_text("\n".join(["text\tlabel", *enclosed]))
+    assert listed(**settings)["text"].iloc[7] == 'two\nlines, "quoted"'
+    assert "quotes" not in caplog.text
+    for odd in ({2: '"Opens\tneg', 5: '"and again\tpos'}, {4: '"Opens\tneg'}):
+        path.write_text("\n".join(["text\tlabel", *(odd.get(i, row) for i, row in enumerate(rows))]))
+        found = listed(**settings)
+        assert found["text"].tolist() == [odd.get(i, row).split("\t")[0] for i, row in enumerate(rows)]
+        assert "t.tsv: its quotes do not enclose fields" in caplog.text
+
+
+def test_spaces_around_splits_and_groups_are_none_of_theirs(tmp_path, caplog):
+    caplog.set_level("INFO")
+    uses = ["train", " train", "train ", "test", "test ", "extra"]
+    rows = [f"t{i},{'ab'[i % 2]},{'anna ' if i % 3 else 'anna'},{use}" for i, use in enumerate(uses)]
+    (tmp_path / "t.csv").write_text("\n".join(["text,label,who,part", *rows]))
+    found = listed(
+        kind="table",
+        modality="text",
+        path=str(tmp_path / "t.csv"),
+        columns={"group": "who", "split": "part"},
+    )
+    assert found["split"].tolist() == ["train"] * 3 + ["validation"] * 2
+    assert set(found["group"]) == {"anna"}
+    assert "1 rows of split 'extra' are left out" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["table", "huggingface"])
+def test_values_that_are_no_text_are_refused_and_bytes_of_text_are_read(tmp_path, kind):
+    def read(values, groups=("x", "y", "x", "y")):
+        frame = pd.DataFrame({"text": values, "label": [b"p", b"n"] * 2, "who": groups})
+        frame.to_parquet(tmp_path / "train.parquet")
+        path = tmp_path / "train.parquet" if kind == "table" else tmp_path
+        return listed(kind=kind, modality="text", path=str(path), columns={"group": "who"})
+
+    good = ["h\u00e9".encode(), b"b", b"c", b"d"]
+    found = read(good)
+    assert found["text"].tolist() == ["h\u00e9", "b", "c", "d"]
+    assert found.attrs["class_names"] == ["n", "p"]
+    for values, what in (
+        ([["a", "b"]] * 4, "lists"),
+        ([{"en": "a"}] * 4, "mappings"),
+        ([b"\x89PNG\xff"] * 4, "binary.*huggingface"),
+    ):
+        with pytest.raises(DataError, match=f"text: its values are {what}"):
+            read(values)
+        with pytest.raises(DataError, match=f"who: its values are {what}"):
+            read(good, values)
+
+
+def test_folders_of_splits_beside_others_are_not_taken_for_classes(tmp_path):
+    for place in ("train/cat", "train/dog", "test/cat", "test/dog", "docs"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "a.png").write_bytes(png(len(place)))
+    settings = {"kind": "class_folders", "modality": "vision", "path": str(tmp_path)}
+    with pytest.raises(DataError, match=r"names of splits, others have not.*docs, test, train.*`splits`"):
+        listed(**settings)
+    found = listed(**settings, splits={"train": "train", "test": "validation"})
+    assert found.attrs["class_names"] == ["cat", "dog"] and len(found) == 4
+    named = listed(**settings, labels={"train": "vehicle", "docs": "paper"})
+    assert named.attrs["class_names"] == ["vehicle", "paper"]
+
+
+@pytest.mark.parametrize("column", ["sample_id", "group"])
+def test_a_name_with_a_nul_is_refused(tmp_path, column):
+    frame = pd.DataFrame({"text": list("abcd"), "label": [0, 1] * 2, "name": ["w", "x", "y\0", "z"]})
+    frame.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=rf"{column} holds a NUL character.*y.x00"):
+        listed(kind="table", modality="text", path=str(tmp_path / "t.parquet"), columns={column: "name"})
+
+
 def test_text_of_another_encoding_is_named_with_the_cure(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes("text,label\ncafé,x\nthé,y\n".encode("cp1252"))

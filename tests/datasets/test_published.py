@@ -1,5 +1,6 @@
 """IEMOCAP, AG News and CIFAR-100 from small trees of files in their true layouts."""
 
+import io
 import os
 import pickle
 import shutil
@@ -8,6 +9,7 @@ import tarfile
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from PIL import Image
 
@@ -76,6 +78,27 @@ def test_iemocap_counts_are_published_and_checked(iemocap):
         list_samples("iemocap", config("iemocap", iemocap))
 
 
+def test_iemocap_of_the_published_size_is_cut_into_clips_of_five_seconds(tmp_path):
+    codes = ["neu"] * 1708 + ["exc"] * 1041 + ["hap"] * 595 + ["ang"] * 1103 + ["sad"] * 1084
+    recording = io.BytesIO()
+    soundfile.write(recording, np.full(1300, 0.1), 100, format="WAV")  # 13 s: two clips and a remainder
+    for session, count in IEMOCAP.counts.items():
+        name = f"Ses0{session[-1]}F_impro01"
+        turns = [f"{name}_F{number:04}\t{code}" for number, code in enumerate(codes[:count])]
+        codes = codes[count:]
+        wavs = tmp_path / session / "sentences" / "wav" / name
+        evaluations = tmp_path / session / "dialog" / "EmoEvaluation"
+        wavs.mkdir(parents=True)
+        evaluations.mkdir(parents=True)
+        (evaluations / f"{name}.txt").write_text("".join(f"[0.1 - 9.9]\t{turn}\t[2.5]\n" for turn in turns))
+        for turn in turns:
+            (wavs / f"{turn.split()[0]}.wav").write_bytes(recording.getvalue())
+    found = list_samples("i", DatasetConfig(kind="iemocap", path=str(tmp_path), clip_seconds=5))
+    assert len(found) == 3 * 5531
+    assert found[["start_second", "stop_second"]].head(3).to_numpy().tolist() == [[0, 5], [5, 10], [10, 15]]
+    assert found["group"].value_counts().to_dict() == {k: 3 * n for k, n in IEMOCAP.counts.items()}
+
+
 def test_iemocap_without_a_session_says_where_it_should_be(iemocap):
     (iemocap / "Session3").rename(iemocap / "elsewhere")
     with pytest.raises(DataError, match="Session3/dialog/EmoEvaluation"):
@@ -95,6 +118,15 @@ def test_ag_news_from_its_csv_files(tmp_path):
     assert found["text"].tolist() == ["Oil, up It 'rose' \"again\"", "Talks Held", "Chip Small", "None NA"]
     assert found["label"].tolist() == [2, 0, 3, 3]
     assert found["split"].tolist() == ["train", "train", "validation", "validation"]
+
+
+def test_ag_news_of_the_published_size_is_taken(tmp_path):
+    for name, count in (("train", 30_000), ("test", 1900)):
+        rows = (f'"{label}","Title {row}","Text {name}"\n' for row in range(count) for label in range(1, 5))
+        (tmp_path / f"{name}.csv").write_text("".join(rows))
+    found = list_samples("ag_news", config("ag_news", tmp_path))
+    assert len(found) == 127_600
+    assert found["split"].value_counts().to_dict() == {"train": 120_000, "validation": 7600}
 
 
 def test_ag_news_as_the_hub_has_it(tmp_path):

@@ -290,6 +290,16 @@ def test_an_absurdly_large_image_is_refused_before_it_is_decoded(monkeypatch):
         picture(image_bytes(Image.new("RGB", (11, 10))))
 
 
+@pytest.mark.parametrize(("width", "height", "refused"), [(700, 7, False), (7, 700, False), (701, 7, True)])
+def test_a_thin_image_is_refused_whose_longer_side_would_be_scaled_to_millions(width, height, refused):
+    content = image_bytes(Image.new("RGB", (width, height)))
+    if refused:
+        with pytest.raises(DataError, match=r"701 x 7 pixels.*100 times the shorter"):
+            picture(content)
+    else:
+        assert picture(content).size == (width, height)
+
+
 def test_bent_exif_is_a_bad_image_and_no_crash():
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "maker"

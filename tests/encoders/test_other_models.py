@@ -1,6 +1,7 @@
 """Models beyond the contract's: layers that cannot be hooked, and no mask that keeps padding out."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,10 +9,15 @@ import pytest
 import torch
 import transformers
 from encoders.conftest import LARGE, SIZES, SPEECH, WORDS, _tokenizer
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 from torch.testing import assert_close
 
 from daam_bench.config import EncoderConfig
+from daam_bench.encoders import precision
 from daam_bench.encoders.base import load_encoder
+from daam_bench.encoders.precision import in_float32
 
 SMALL = SIZES | {"vocab_size": len(WORDS)}
 TEXTS = ["w3", "w1 w2 w3 w4", " ".join(f"w{(7 * k) % 51}" for k in range(41))]
@@ -56,6 +62,68 @@ def test_texts_of_any_length_get_what_they_get_alone(tmp_path, name, settings, h
     encoder = load_encoder("e", EncoderConfig(modality="text", model=str(tmp_path)))
     assert hooked is None or (encoder.pooler.blocks is not None) == hooked
     assert encoder.mixes_lengths == mixed
+    check(encoder, encoder.prepare(pd.DataFrame({"text": TEXTS}), Path()).inputs, layers=5)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize(
+    ("name", "settings", "mixed"), [("ConvBert", {"embedding_size": 11}, False), ("Bert", {}, True)]
+)
+def test_padding_smaller_than_the_rounding_of_half_precision_is_seen(tmp_path, name, settings, mixed, dtype):
+    _tokenizer(tmp_path)
+    built(name, SMALL | settings).save_pretrained(tmp_path)
+    encoder = load_encoder("e", EncoderConfig(modality="text", model=str(tmp_path), dtype=dtype))
+    assert encoder.mixes_lengths == mixed
+    kept = {tensor.dtype for tensor in encoder.model.parameters()}
+    assert kept == {getattr(torch, dtype)}
+    inputs = encoder.prepare(pd.DataFrame({"text": TEXTS}), Path()).inputs
+    expected = torch.stack([alone(encoder, one) for one in inputs]).float()
+    scale = expected.square().mean(2, keepdim=True).sqrt()
+    found = encoder.encode(inputs)
+    assert_close(found / scale, expected / scale, rtol=0, atol=4 * torch.finfo(encoder.model.dtype).eps)
+
+
+def test_weights_of_half_precision_come_back_bit_for_bit_and_can_be_trained():
+    torch.manual_seed(7)
+    model = torch.nn.Linear(3, 5, dtype=torch.bfloat16)
+    model.register_buffer("steps", torch.arange(7, dtype=torch.float32))
+    before = [tensor.clone() for tensor in (*model.parameters(), model.steps)]
+    with torch.inference_mode(), in_float32(model):
+        assert model.weight.dtype == torch.float32
+    for tensor, old in zip((*model.parameters(), model.steps), before, strict=True):
+        assert tensor.dtype == old.dtype and torch.equal(tensor, old)
+    model(torch.ones(2, 3, dtype=torch.bfloat16)).sum().backward()
+    assert model.weight.grad is not None
+
+
+def test_a_model_that_does_not_fit_twice_stays_as_it_is(monkeypatch):
+    model = torch.nn.Linear(3, 5, dtype=torch.bfloat16)
+    monkeypatch.setattr(precision.psutil, "virtual_memory", lambda: SimpleNamespace(available=71))
+    with in_float32(model):
+        assert model.weight.dtype == torch.bfloat16
+    monkeypatch.setattr(precision.psutil, "virtual_memory", lambda: SimpleNamespace(available=81))
+    with in_float32(model):
+        assert model.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["Llama", "GPT2"])
+def test_no_keys_and_values_are_kept_for_texts_that_nobody_writes_on(tmp_path, name):
+    _tokenizer(tmp_path)
+    own = {"GPT2": {"vocab_size": 53, "n_embd": 24, "n_layer": 5, "n_head": 4}}
+    built(name, own.get(name, SMALL)).save_pretrained(tmp_path)
+    encoder = load_encoder("e", EncoderConfig(modality="text", model=str(tmp_path)))
+    kept = []
+    encoder.model.register_forward_hook(lambda _module, _inputs, output: kept.append(output.past_key_values))
+    encoder.encode([[1, 2, 3]])
+    assert kept == [None]
+
+
+def test_a_tokenizer_needs_no_token_for_padding(tmp_path):
+    words = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    words.pre_tokenizer = Whitespace()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(tmp_path)
+    built("Llama", SMALL).save_pretrained(tmp_path)
+    encoder = load_encoder("e", EncoderConfig(modality="text", model=str(tmp_path)))
     check(encoder, encoder.prepare(pd.DataFrame({"text": TEXTS}), Path()).inputs, layers=5)
 
 

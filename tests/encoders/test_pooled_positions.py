@@ -50,6 +50,27 @@ def test_zeros_enter_the_mean_only_under_the_switch(model_folder, name, frames, 
     assert (means["masked"] - means["zero_padded"]).abs().max() > 1e-3
 
 
+def test_an_image_that_the_processor_cannot_take_is_left_out(model_folder, monkeypatch):
+    encoder = load_encoder("e", EncoderConfig(modality="vision", model=str(model_folder("vision", "dinov2"))))
+    contents = []
+    for size in ((31, 17), (19, 23)):
+        buffer = io.BytesIO()
+        Image.effect_noise(size, 50).save(buffer, "PNG")
+        contents.append(buffer.getvalue())
+    process = encoder._process
+    good = process(Image.open(io.BytesIO(contents[1])).convert("RGB"))
+
+    def bent(image):
+        if image.size == (31, 17):
+            raise ValueError("no such size\nand more")
+        return process(image)
+
+    monkeypatch.setattr(encoder, "_process", bent)
+    prepared = encoder.prepare(pd.DataFrame({"content": contents}), Path())
+    assert prepared.problems == {0: "the model's processor cannot take it (no such size)"}
+    assert torch.equal(prepared.inputs[1], good)
+
+
 @pytest.mark.parametrize("name", ["beit", "dinov2"])
 def test_the_mean_over_patches_leaves_out_the_class_token_alone(model_folder, name):
     buffer = io.BytesIO()

@@ -5,15 +5,19 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from encoders.conftest import SIZES
+from encoders.conftest import SIZES, _tokenizer
 from safetensors.torch import load_file, save_file
 from transformers import (
     ASTConfig,
     ASTFeatureExtractor,
     ASTModel,
+    BigBirdConfig,
+    BigBirdModel,
     CanineConfig,
     CanineModel,
     CanineTokenizer,
+    Qwen2Config,
+    Qwen2Model,
     SeamlessM4TFeatureExtractor,
     SwinConfig,
     SwinModel,
@@ -56,6 +60,17 @@ def w2v_bert(folder):
     )
 
 
+def big_bird(folder):
+    _tokenizer(folder)
+    return BigBirdModel(BigBirdConfig(**SIZES, vocab_size=53, sep_token_id=1, block_size=4))
+
+
+def qwen_with_words_alone(folder):
+    # transformers opens its own kind of tokenizer, to which most words are nothing.
+    _tokenizer(folder)
+    return Qwen2Model(Qwen2Config(**SIZES, vocab_size=53, num_key_value_heads=2))
+
+
 def ast(folder):
     ASTFeatureExtractor().save_pretrained(folder)
     return ASTModel(ASTConfig(**SIZES))
@@ -88,6 +103,8 @@ def of_many_sizes(folder):
         ("vision", adapter, r"it is an adapter.*merge_and_unload"),
         ("vision", masked, r"ViTMAEModel: a second pass over the same sample gives other hidden states"),
         ("vision", of_many_sizes, r"images of different sizes.*48 x 96.*preprocessor_config.json"),
+        ("text", big_bird, r"depends on the texts that came before.*block_sparse.*original_full"),
+        ("text", qwen_with_words_alone, r"its tokenizer cannot read a short English text"),
         ("speech", ast, r"ASTModel: how its frames follow from the waveform is not known"),
     ],
 )

@@ -16,6 +16,10 @@ from daam_bench.heads import (
     VARIANTS,
     AttentionClassifier,
     ConvolutionalDecoder,
+    GroupedQueryAttention,
+    MixtureOfDensities,
+    ProjectedGroupedQueryAttention,
+    SelectedMixtureOfDensities,
     Variant,
     build_model,
     density_heads,
@@ -161,8 +165,8 @@ def test_every_public_name_resolves() -> None:
 
 def test_everything_that_has_a_docstring_is_exported() -> None:
     folder = Path(heads.__file__).parent
-    inner = {"build_own", "own_variant", "fingerprint_of_file", "check_input", "widened"}
-    inner |= {"cut", "stacked", "standardised", "let_through", "hide_padding", "hide_weights"}
+    inner = {"build_own", "own_variant", "fingerprint_of_file", "check_input", "check_at_least_one"}
+    inner |= {"widened", "cut", "stacked", "standardised", "let_through", "hide_padding", "hide_weights"}
     inner |= {"xavier_", "trainable"}
     inner |= {"multi_head", "low_rank", "softmax_sum", "density", "mixture", "selected_mixture"}  # builders
     inner |= {"grouped_query", "grouped_query_density"}
@@ -181,3 +185,18 @@ def test_the_table_is_read_without_torch() -> None:
         "sys.exit('torch' in sys.modules or len(VARIANTS) < 13)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: MixtureOfDensities(12, 8, 4, gaussians=0), "gaussians"),
+        (lambda: SelectedMixtureOfDensities(12, 8, 4, gaussians=0), "gaussians"),
+        (lambda: GroupedQueryAttention(64, 8, 0), "key_value_heads"),
+        (lambda: GroupedQueryAttention(64, 0, 2), "query_heads"),
+        (lambda: ProjectedGroupedQueryAttention(64, key_value_heads=0), "key_value_heads"),
+    ],
+)
+def test_numbers_below_one_are_refused_by_name(make, name):
+    with pytest.raises(ConfigError, match=rf"^{name}: must be at least 1; found 0"):
+        make()

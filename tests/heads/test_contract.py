@@ -154,6 +154,15 @@ def test_another_size_is_refused_in_words(variant: str, shape: tuple[int, ...]) 
 
 @each_variant
 @pytest.mark.usefixtures("unchecked")
+def test_whole_numbers_and_too_many_axes_are_refused_in_words(variant: str) -> None:
+    with pytest.raises(ConfigError, match=r"holds no floating-point numbers.*found torch.int64"):
+        build(variant)(torch.ones(BATCH, LAYERS, FEATURES, dtype=torch.int64))
+    with pytest.raises(ConfigError, match=r"another number of axes|axis 1 of size"):
+        build(variant)(torch.ones(2, BATCH, LAYERS, FEATURES))
+
+
+@each_variant
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("mask", [torch.ones(BATCH, LAYERS), torch.ones(BATCH, LAYERS + 1) > 0])
 def test_a_mask_that_is_none_is_refused_in_words(variant: str, mask: Tensor) -> None:
     with pytest.raises(ConfigError, match=r"the mask does not fit.*torch.bool of shape \(5, 6\)"):

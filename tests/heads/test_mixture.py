@@ -50,6 +50,19 @@ def test_equals_the_algorithm_as_written(normalisation: Normalisation) -> None:
     torch.testing.assert_close(mixture(x), x * literal(mixture, x) + x)
 
 
+@pytest.mark.parametrize("normalisation", ["exact", "clamped"])
+@pytest.mark.parametrize(("offset", "narrow"), [(0.1, 1e-2), (0.1, 1e-3), (1.0, 1e-4)])
+def test_single_precision_suffices_for_slices_far_narrower_than_the_offsets(
+    normalisation: Normalisation, offset: float, narrow: float
+) -> None:
+    mixture = shaken(24, 13, 8, normalisation=normalisation)
+    with torch.no_grad():
+        mixture.mean_offset.fill_(offset)
+    x = narrow * torch.randn(7, 24, 13, dtype=torch.float64)
+    found = mixture.density(x.float()).double()
+    torch.testing.assert_close(found, mixture.double().density(x.float().double()), rtol=0, atol=5e-4)
+
+
 @given(
     gaussians=st.integers(1, 7),
     scale=st.sampled_from([0.1, 1.0, 30.0]),

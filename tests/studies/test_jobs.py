@@ -80,6 +80,24 @@ def test_the_schedule_is_a_job_once_there_are_enough_epochs():
     assert {job.variant for job in enough} == set(VARIANTS)
 
 
+@pytest.mark.parametrize(("epochs", "tuned", "touched"), [(13, 2, VARIANTS), (4, 13, ["encoder_lora_r4"])])
+def test_the_schedule_is_a_job_of_encoder_lora_by_its_own_epochs(epochs, tuned, touched):
+    experiment = {"dataset": "vader", "encoder": "minilm-l6", "variants": VARIANTS}
+    jobs = studies_of(
+        {"kind": "switches", "switches": ["schedule"]},
+        experiments=[experiment | {"encoder_variants": ["encoder_lora_r4"]}],
+        training={"epochs": epochs},
+        tuning={"epochs": tuned},
+    )
+    assert [job.variant for job in jobs] == touched
+
+
+def test_heads_that_cannot_share_the_layers_are_refused_before_anything_runs():
+    with pytest.raises(ConfigError, match=r"density_heads .vader x minilm-l6, daam_v1.*a divisor of 6"):
+        studies_of(training={"density_heads": 5})
+    studies_of(training={"density_heads": 3})
+
+
 def test_an_ablation_is_planned_by_size_and_side_before_any_layer_is_known():
     jobs = studies_of({"kind": "layer_ablation", "sizes": [3, 1], "random_draws": 2})
     assert {job.variant for job in jobs} == {"daam_v1"}

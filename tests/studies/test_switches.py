@@ -66,7 +66,7 @@ def test_encoder_lora_is_touched_by_its_own_switches_alone() -> None:
     assert touched == own | {"optimizer", "weight_decay", "select"}
 
 
-def specs(**protocol: object) -> dict[str, dict[str, object]]:
+def specs(tuning: dict[str, int] | None = None, **protocol: object) -> dict[str, dict[str, object]]:
     """Return what every variant's job computes under a protocol."""
     cell = {"dataset": "vader", "encoder": "minilm-l6"}
     data = {
@@ -75,6 +75,7 @@ def specs(**protocol: object) -> dict[str, dict[str, object]]:
         "experiments": [cell | {"encoder_variants": list(ENCODER_VARIANTS)}],
         "protocol": protocol,
         "training": {"epochs": 12, "learning_rate": 1e-3},
+        "tuning": tuning or {},
     }
     config = parse_config(data)
     plan = make_plan(config)
@@ -92,7 +93,13 @@ def test_a_switch_changes_the_jobs_that_it_touches_and_no_other(name: str, field
         differ = {variant for variant in base if changed[variant] != base[variant]}
         training = TrainingConfig(epochs=12)
         touched = {variant for variant in base if switch.touches(variant, training)}
-        # Encoder LoRA may train for longer than the others.
-        assert differ == (set(ENCODER_VARIANTS) if field == "schedule" else touched)
+        assert differ == touched
         assert all(changed[variant]["protocol"][field] == other for variant in differ)
         assert all(spec["protocol"]["name"] == name for spec in changed.values())
+
+
+def test_the_schedule_touches_encoder_lora_by_the_epochs_of_its_own() -> None:
+    for epochs, differ in ((12, set()), (13, set(ENCODER_VARIANTS))):
+        base = specs({"epochs": epochs}, name="corrected")
+        changed = specs({"epochs": epochs}, name="corrected", schedule="plateau")
+        assert {variant for variant in base if changed[variant] != base[variant]} == differ

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from daam_bench.config import FoldRule
 from daam_bench.errors import DataError
+from daam_bench.training import folds
 from daam_bench.training.folds import check_dealing, deal_folds, hold_out, units_of
 
 
@@ -136,6 +137,21 @@ def test_hold_out_keeps_equal_contents_together():
     fitted, held_out = hold(np.arange(100), labels, 0, contents=contents)
     assert len(held_out) == 10
     assert not {contents[row] for row in fitted} & {contents[row] for row in held_out}
+
+
+def test_a_few_equal_contents_among_many_samples_cost_no_balance(monkeypatch):
+    # Balancing by size takes minutes for a hundred thousand units.
+    monkeypatch.setattr(folds, "StratifiedGroupKFold", None)
+    labels = np.arange(1100) % 11
+    contents = different(1100)
+    for row in (3, 500, 800):
+        contents[row] = contents[row + 11]
+    contents[900] = contents[905]  # of two classes
+    fitted, held_out = hold(np.arange(1100), labels, 0, contents=contents)
+    assert sorted([*fitted, *held_out]) == list(range(1100))
+    assert not {contents[row] for row in fitted} & {contents[row] for row in held_out}
+    assert np.abs(np.bincount(labels[held_out]) - 10).max() <= 1
+    assert (np.diff(fitted) > 0).all() and (np.diff(held_out) > 0).all()
 
 
 @pytest.mark.parametrize("classes", [2, 3])

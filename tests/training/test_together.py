@@ -298,6 +298,30 @@ def test_a_run_that_was_cut_ends_as_if_it_was_not(tmp_path, kind, variant):
     assert_equal(found, whole)
 
 
+@pytest.mark.parametrize(("first", "then"), [("streaming", "resident"), ("resident", "streaming")])
+@pytest.mark.parametrize("switches", [{"select": "inner"}, {"select": "last"}])
+def test_a_run_that_was_cut_may_find_other_memory(tmp_path, first, then, switches):
+    # Whether values stay in memory depends on what is free: an epoch of a stream may wait for its score.
+    (whole,), _ = train(first, replica(epochs=5, **switches))
+    for kind in (first, then, first):
+        started = replica(epochs=5, **switches)
+        load_checkpoint(tmp_path / "fold0_seed0", "key", started)
+
+        class Cut(Exception):
+            pass
+
+        def cut(started=started, Cut=Cut):
+            save_checkpoint(tmp_path / "fold0_seed0", "key", started)
+            raise Cut
+
+        with pytest.raises(Cut):
+            train_together([started], source(kind), cut)
+    ended = replica(epochs=5, **switches)
+    assert load_checkpoint(tmp_path / "fold0_seed0", "key", ended)
+    (found,), _ = train(then, ended)
+    assert_equal(found, whole)
+
+
 @pytest.mark.parametrize("damage", ["other key", "tensors", "facts", "a name", "gone"])
 def test_a_checkpoint_that_is_not_whole_is_not_used(tmp_path, damage):
     stem = tmp_path / "fold0_seed0"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from daam_bench.analysis.marks import MARK, OPTIMISTIC
+from daam_bench.analysis.marks import MARK, is_optimistic
 from daam_bench.analysis.studies.ablation import IMPORTANCE, KEYS, ablated, ablation_frame, kept
 from daam_bench.analysis.tables.base import Keys, Results, Run, Table, of_fold
 from daam_bench.analysis.tables.cells import METRICS, names
@@ -29,7 +29,7 @@ def _frame(results: Results) -> pd.DataFrame:
                 "seeds": len(scores),
                 "mean_percent": scores.mean(),
                 "std_percent": scores.std(),
-                "optimistic": part["select"].iloc[0] == OPTIMISTIC,
+                "optimistic": is_optimistic(part["protocol"].iloc[0]),
             }
         )
     return pd.DataFrame(rows)

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from daam_bench.analysis.aggregate import score_interval
-from daam_bench.analysis.marks import OPTIMISTIC, marked
+from daam_bench.analysis.marks import is_optimistic, marked
 from daam_bench.analysis.studies.ablation import IMPORTANCE, KEYS, ablated, ablation_frame, kept
 from daam_bench.analysis.tables.base import Keys, Results, Run, Table
 from daam_bench.analysis.tables.cells import add_metric, differences, names, numbers, ranges, score_heading
@@ -38,7 +38,7 @@ def _frame(results: Results) -> pd.DataFrame:
                 "mean_percent": scores.mean(),
                 "mean_low_percent": low,
                 "mean_high_percent": high,
-                "optimistic": part["select"].iloc[0] == OPTIMISTIC,
+                "optimistic": is_optimistic(part["protocol"].iloc[0]),
             }
             | (
                 paired_effect(part, lowest)

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from daam_bench.analysis.aggregate import CACHE, score_interval
-from daam_bench.analysis.marks import MARK, OPTIMISTIC
+from daam_bench.analysis.marks import MARK, is_optimistic
 from daam_bench.analysis.studies.frames import derived_of, ordinary_of, run_frame, same_runs, study_frame
 from daam_bench.analysis.tables.base import Keys, Results, Run, Table
 from daam_bench.analysis.tables.cells import add_metric, differences, names, score_heading
@@ -20,8 +20,8 @@ def _frame(results: Results) -> pd.DataFrame:
     """Return one row a variant and protocol.
 
     Columns: mean, population standard deviation and 95 % interval in percent; `effect_percent`
-    against the ordinary runs on the same folds and seeds (nan on their own rows); `optimistic` where
-    `select` is best_validation.
+    against the ordinary runs on the same folds and seeds (nan on their own rows); `optimistic` as
+    `marks.is_optimistic` says.
     """
     changed = study_frame(results, "protocol")
     base = same_runs(run_frame(results), changed)
@@ -36,7 +36,7 @@ def _frame(results: Results) -> pd.DataFrame:
                 "protocol": protocol,
                 "metric": part["metric"].iloc[0],
                 "select": part["select"].iloc[0],
-                "optimistic": part["select"].iloc[0] == OPTIMISTIC,
+                "optimistic": is_optimistic(part["protocol"].iloc[0]),
                 "folds": part["fold"].nunique(),
                 "seeds": part["seed"].nunique(),
                 "mean_percent": scores.mean(),

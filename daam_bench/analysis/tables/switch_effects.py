@@ -6,7 +6,7 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from daam_bench.analysis.aggregate import CACHE, title_of
-from daam_bench.analysis.marks import OPTIMISTIC, marked
+from daam_bench.analysis.marks import is_optimistic, marked
 from daam_bench.analysis.studies.frames import derived_of, ordinary_of, run_frame, same_runs, study_frame
 from daam_bench.analysis.tables.base import Keys, Results, Run, Table
 from daam_bench.analysis.tables.cells import add_metric, counts, differences, probabilities
@@ -75,7 +75,7 @@ def _rows(value: str, field: str, changed: pd.DataFrame, base: pd.DataFrame) -> 
                 "variant": variant,
                 "runs": len(both),
                 "same_runs": int((both["score_percent"] == both["score_percent_before"]).sum()),
-                "optimistic": part["select"].iloc[0] == OPTIMISTIC,
+                "optimistic": is_optimistic(part["protocol"].iloc[0]),
                 "note": "",
             }
             | paired_effect(part, mine)
