@@ -90,7 +90,7 @@ def make_cache(
     frame = list_samples(dataset, plan.datasets[dataset])
     samples = output / "samples" / f"{dataset}.parquet"
     write_atomically(samples, frame.to_parquet(index=False))
-    check_dealing(frame, plan.datasets[dataset].folds)
+    check_dealing(frame, plan.datasets[dataset].folds, f"datasets.{dataset}.folds")
     check_leakage(frame, plan.datasets[dataset], str(samples.with_suffix(".leakage.csv")))
     spec = ExtractionSpec.model_validate(extraction_spec(config, plan, dataset, encoder))
     frame = pd.read_parquet(samples)

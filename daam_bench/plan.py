@@ -1,5 +1,6 @@
 """From the configuration to the jobs: every name is checked here, before anything runs."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -27,6 +28,7 @@ from daam_bench.heads.presets import VARIANTS, Variant
 from daam_bench.studies.jobs import Base, StudyJob, sizes_left_out, study_jobs
 
 RESOURCES = Path("resources")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -258,6 +260,13 @@ def _asset_of(where: str, path: str) -> list[str]:
         return []
     beside = [str(p) for p in Path(path).parent.glob("*")] + [str(RESOURCES / name) for name in ASSETS]
     near = get_close_matches(path, beside, n=1)
+    if not near and _HUB_ID.fullmatch(path) and not Path(path).parent.exists():
+        raise DataError(
+            "path does not exist, and an id of the Hugging Face hub needs a pinned revision",
+            where=where,
+            found=path,
+            remedy=f"Set {where}.revision to a commit, or correct the path.",
+        )
     raise DataError(
         "path does not exist",
         where=where,

@@ -17,7 +17,7 @@ from daam_bench.heads.own import fingerprint_of_file, own_variant
 from daam_bench.heads.presets import RESERVED, Variant, find_variant
 from daam_bench.plan import Plan
 from daam_bench.studies.jobs import StudyJob
-from daam_bench.studies.switches import SWITCHES
+from daam_bench.studies.use import BASELINE_SETTINGS, BASELINE_SWITCHES, unused_settings, unused_switches
 
 
 def extraction_spec(config: Config, plan: Plan, dataset: str, encoder: str) -> dict[str, Any]:
@@ -44,10 +44,10 @@ def training_spec(config: Config, plan: Plan, dataset: str, encoder: str, varian
     experiment = _experiment_of(config, dataset, encoder)
     own = config.variants.get(variant)
     training, protocol = training_of(config, experiment), protocol_of(config, experiment)
-    if variant in RESERVED:  # baselines choose on a part of the training split; of the rest they read D10
-        training = TrainingConfig(inner_fraction=training.inner_fraction, metric=training.metric)
-        clips = {"short_clips": protocol.short_clips} if _is_speech(plan, encoder) else {}
-        protocol = Protocol.model_validate(clips)
+    if variant in RESERVED:
+        training = TrainingConfig(**{name: getattr(training, name) for name in BASELINE_SETTINGS})
+        used = BASELINE_SWITCHES if _is_speech(plan, encoder) else ()
+        protocol = Protocol.model_validate({name: getattr(protocol, name) for name in used})
     else:
         training = _of_use(config, variant, training)
         protocol = _switches_of_use(config, experiment, variant, training, protocol)
@@ -103,17 +103,13 @@ def study_spec(config: Config, plan: Plan, job: StudyJob) -> dict[str, Any]:
 
 def _of_use(config: Config, variant: str, training: TrainingConfig) -> TrainingConfig:
     """Return the settings, those that a variant has no use for at their defaults."""
-    unused = set() if training.loss == "focal" else {"focal_gamma", "focal_alpha"}
     entry: Variant | EncoderVariant
     if variant in ENCODER_VARIANTS:
         entry = ENCODER_VARIANTS[variant]
-        unused |= {"decoder_channels", "density_heads", "shuffle_mebibytes"}
     else:
         own = config.variants.get(variant)
         entry = find_variant(variant) if own is None else own_variant(variant, own)
-        unused |= {"decoder_channels"} if entry.decoder == "linear" else set()
-        unused |= {"density_heads"} if not entry.has_density or "heads" in entry.options else set()
-    unused |= set() if entry.lora_plus else {"lora_plus_ratio"}
+    unused = unused_settings(entry, training.loss)
     return training.model_copy(update={name: TrainingConfig.model_fields[name].default for name in unused})
 
 
@@ -126,8 +122,9 @@ def _switches_of_use(
     named = protocol_of(config, experiment, Protocol.model_validate(protocol.name))
     if variant in ENCODER_VARIANTS:
         training = tuning_of(config, experiment).applied_to(training)
-    unused = {field for field, switch in SWITCHES.items() if not switch.touches(variant, training)}
-    return protocol.model_copy(update={field: getattr(named, field) for field in unused})
+    return protocol.model_copy(
+        update={field: getattr(named, field) for field in unused_switches(variant, training)}
+    )
 
 
 def _experiment_of(config: Config, dataset: str, encoder: str) -> Experiment:

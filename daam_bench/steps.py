@@ -64,7 +64,7 @@ def check_leakage_step(samples: Path, output: Path, spec: Spec, log: Log = None)
     with _logged(log):
         rows = f"{output}.found"
         frame, config = pd.read_parquet(samples), DatasetConfig.model_validate_json(spec)
-        check_dealing(frame, config.folds)
+        check_dealing(frame, config.folds, f"datasets.{samples.stem}.folds")
         found = check_leakage(frame, config, rows)
         found.to_csv(output, index=False)
         Path(rows).unlink(missing_ok=True)

@@ -222,6 +222,8 @@ def test_python_in_a_configuration_is_not_evaluated(tmp_path):
         ("datasets.vader.clip_seconds", float("inf")),
         ("encoders.minilm-l6.max_length", 2**70),
         ("training.epochs", 2**70),
+        ("training.epochs", True),
+        ("training.learning_rate", True),
         ("training.batch_size", 2**70),
         ("training.decoder_channels", 2**70),
         ("training.density_heads", 2**70),

@@ -10,6 +10,7 @@ from daam_bench.analysis.aggregate import title_of
 from daam_bench.analysis.drawing import BLUE, GREEN, ORANGE, add_title, row_labels
 
 _COLOURS = {"density": (BLUE, "o"), "softmax": (ORANGE, "s"), "gaussian": (GREEN, "^")}
+_LEAST_NATS = 0.1
 _LABELS = {
     "density": "density, normalised over a head's layers",
     "softmax": "softmax attention",
@@ -40,6 +41,10 @@ def plot_entropies(entropies: pd.DataFrame, title: str) -> Figure:
     )
     shares.set(xlabel="share of the largest possible entropy (0 to 1)", xlim=(-0.03, 1.03))
     nats.set(xlabel="differential entropy (nats)")
+    nats.ticklabel_format(axis="x", useOffset=False)
+    low, high = nats.get_xlim()
+    if (short := _LEAST_NATS - (high - low)) > 0:  # heads that hardly differ are to look like it
+        nats.set_xlim(low - short / 2, high + short / 2)
     shares.set_yticks(range(len(variants)), labels)
     shares.set_ylim(-0.6, max(1, len(variants)) - 0.4)
     add_title(figure, title)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from daam_bench.cache.places import sync
-from daam_bench.cache.store import TEXTS, Block, CacheLayout, EmbeddingStore, reading, writing
+from daam_bench.cache.store import REPAIR, TEXTS, Block, CacheLayout, EmbeddingStore, reading, writing
 from daam_bench.cache.structure import restore_structure, save_structure
 from daam_bench.errors import CacheError
 
@@ -146,12 +146,12 @@ class Hdf5Store(EmbeddingStore):
         """Read one chunk and check its checksum."""
         start = index * self.embeddings.chunks[0]
         place = f"{self.path} chunk {index}"
-        with reading("chunk is damaged", place, "Run snakemake to extract it again."):
+        with reading("chunk is damaged", place, REPAIR):
             return np.asarray(self.embeddings[start : start + self.embeddings.chunks[0]])
 
     def place_of(self, index: int) -> tuple[Path, int] | None:
         """Return file and offset of a chunk's raw values."""
-        with reading(f"chunk {index} is missing", self.path, "Run snakemake to extract it again."):
+        with reading(f"chunk {index} is missing", self.path, REPAIR):
             # By its first sample: counted in the file, chunks that are not there would be left out.
             info = self.embeddings.id.get_chunk_info_by_coord((index * self.embeddings.chunks[0], 0, 0))
             return self.path, int(info.byte_offset)

@@ -18,6 +18,7 @@ from daam_bench.contents import is_of_the_machine
 from daam_bench.errors import CacheError, DaamBenchError, MachineError, unknown_name
 
 Block = npt.NDArray[np.floating]
+REPAIR = "Run `daam-bench cache repair` on its folder: what is bad is extracted again, and nothing else."
 # A stranger's file may declare any size; no compression of embeddings saves this much.
 _DECLARED_TO_STORED = 100
 
@@ -216,6 +217,7 @@ def reading(what: str, where: object, remedy: str | None = None) -> Iterator[Non
         raise
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
+        first = first.partition(" Stored: b")[0]  # zarr shows both checksums as bytes
         if is_of_the_machine(error):
             raise MachineError(f"cannot be read now ({first})", where=where, remedy="Run it again.") from None
         raise CacheError(f"{what} ({first})", where=where, remedy=remedy) from None

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from daam_bench.cache.ledger import hash_block
 from daam_bench.cache.reader import EmbeddingCache
-from daam_bench.cache.store import reading
+from daam_bench.cache.store import REPAIR, reading
 from daam_bench.errors import CacheError
 
 Rows = npt.NDArray[np.int64]
@@ -94,7 +94,7 @@ class RowReader:
                 values[:] = chunk[row : row + len(values)]
                 return
         file, offset = self._places[index]
-        with reading(f"chunk {index} cannot be read", file, "Run snakemake to extract it again."):
+        with reading(f"chunk {index} cannot be read", file, REPAIR):
             with file.open("rb", buffering=0) as handle:
                 if _facts_of(os.fstat(handle.fileno())) == self._verified[index]:
                     handle.seek(offset + row * values[0].nbytes)
@@ -133,7 +133,7 @@ class RowReader:
             chunk: npt.NDArray[np.floating] = self.cache.chunk(index)
             self._hold(index, max(1, _MOST_COPIED // chunk.nbytes))
         else:
-            with reading(f"chunk {index} cannot be read", place[0], "Run snakemake to extract it again."):
+            with reading(f"chunk {index} cannot be read", place[0], REPAIR):
                 if self._verified[index] is None:
                     facts = _facts_of(place[0].stat())
                     self.cache.chunk(index)

@@ -229,7 +229,7 @@ class CacheWriter:
         try:
             return hash_block(self.store.read_chunk(index)) == entry.sha256
         except CacheError as error:
-            logging.warning("%s", error)
+            logging.warning("%s: %s; it is extracted again", error.where, error.what)
             return False
 
     def _create(self) -> EmbeddingStore:

@@ -13,7 +13,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec
 from zarr.dtype import VariableLengthUTF8
 
 from daam_bench.cache.places import head_of, is_remote, storage_options, sync
-from daam_bench.cache.store import TEXTS, Block, CacheLayout, EmbeddingStore, reading
+from daam_bench.cache.store import REPAIR, TEXTS, Block, CacheLayout, EmbeddingStore, reading
 from daam_bench.errors import CacheError
 
 _CHECKED: dict[str, Any] = {"serializer": BytesCodec(), "compressors": Crc32cCodec()}
@@ -120,11 +120,10 @@ class ZarrStore(EmbeddingStore):
     def read_chunk(self, index: int) -> Block:
         """Read one chunk and check its checksum."""
         file = self._chunk_file(index)
-        again = "Run snakemake to extract it again."
         start = index * self.embeddings.chunks[0]
-        with reading(f"chunk {index} is damaged", file, again):
+        with reading(f"chunk {index} is damaged", file, REPAIR):
             if not head_of(file, 1):
-                raise CacheError(f"chunk {index} is missing", where=file, remedy=again)
+                raise CacheError(f"chunk {index} is missing", where=file, remedy=REPAIR)
             return np.asarray(self.embeddings[start : start + self.embeddings.chunks[0]])
 
     def place_of(self, index: int) -> tuple[Path, int] | None:

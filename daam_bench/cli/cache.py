@@ -123,6 +123,8 @@ def cache_prune(
         facts = [{"path": other.path, "bytes": other.size, "in_use": other.in_use} for other in found]
         print_json([fact | {"removed": yes and not fact["in_use"]} for fact in facts])
         return
+    if not found:
+        typer.echo("no other stores are here")
     for other in found:
         done = "in use, left alone" if other.in_use else "removed" if yes else "would be removed (--yes)"
         typer.echo(f"{other.path}: {other.size / 2**20:.1f} MiB, {done}")

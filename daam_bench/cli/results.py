@@ -181,7 +181,10 @@ def diff(
         print_json({"replicas_in_both": found.both, "differences": rows})
     else:
         _print_differences(found.differences)
-        typer.echo(f"{found.both} replicas in both, {len(found.differences)} differ")
+        alone = len(found.differences) - found.differing
+        typer.echo(
+            f"{found.both} replicas in both, {found.differing} of them differ; {alone} in one folder only"
+        )
     if found.differences:
         raise typer.Exit(1)
 

@@ -79,7 +79,8 @@ def _explain(error: ValidationError, where: str, model: type[BaseModel] = Config
             siblings = _keys_at(model, item["loc"][:-1])
             problems.append(str(unknown_name("key", str(item["loc"][-1]), siblings, place)))
         else:
-            found = "" if item["type"] == "missing" else f" (found {_shown(item['input'])})"
+            whole = item["type"] == "value_error" and isinstance(item["input"], dict)  # it says which part
+            found = "" if whole or item["type"] == "missing" else f" (found {_shown(item['input'])})"
             problems.append(f"{place}: {item['msg']}{found}")
     return ConfigError("is not valid:\n  " + "\n  ".join(problems), where=where)
 

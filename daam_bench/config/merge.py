@@ -40,8 +40,9 @@ def load_merged(base: Path, overlays: Sequence[Path] = ()) -> Config:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(
-            "no such file",
+            "is a folder" if path.is_dir() else "no such file",
             where=path,
-            remedy="Run it in the folder that has config.yaml, or name one with --base.",
+            expected="a file of YAML",
+            remedy=f"It is looked for in {Path.cwd()}.",
         )
     return read_plain(path)

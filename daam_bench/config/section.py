@@ -1,8 +1,9 @@
 """What every section of the configuration shares."""
 
-from typing import Annotated
+from types import NoneType
+from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from daam_bench import records
 
@@ -32,3 +33,18 @@ class Section(BaseModel):
     """A part of the configuration; unknown keys, and numbers that are not finite, are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_truth_for_numbers(cls, data: Any) -> Any:
+        """Refuse true where a number is meant, which pydantic takes for 1."""
+        for name, value in data.items() if isinstance(data, dict) else ():
+            field = cls.model_fields.get(name) if isinstance(name, str) else None
+            if isinstance(value, bool) and field is not None and _is_number(field.annotation):
+                raise ValueError(f"{name} is a number, and not {str(value).lower()}")
+        return data
+
+
+def _is_number(annotation: object) -> bool:
+    kinds = set(get_args(annotation) or [annotation]) - {NoneType}
+    return kinds <= {int, float}

@@ -10,6 +10,7 @@ from daam_bench.costs.probed import Probes, facts_of_rate, facts_of_step
 from daam_bench.costs.sizes import dataset_size, encoder_shape
 from daam_bench.errors import DaamBenchError
 from daam_bench.plan import Plan
+from daam_bench.threads import OF_TRAINING, computing_with
 
 
 def run_probe(config: Config, plan: Plan, results: Path) -> None:
@@ -40,5 +41,6 @@ def _probe_variants(
             done.add((job.variant, job.layers))
             variant = plan.variants[job.variant]
             seen = job.layers_of(shape[0]), shape[1]
-            cost = probe_variant(variant, seen, classes, job.training, config.protocol)
+            with computing_with(OF_TRAINING):
+                cost = probe_variant(variant, seen, classes, job.training, config.protocol)
             probes.keep(facts_of_step(job, shape, classes, protocol), cost)

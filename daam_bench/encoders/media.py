@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from collections.abc import Hashable, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +25,7 @@ _MOST_TIMES_LONGER = 100
 # The resampling filter grows with the rate, which a broken header may put at billions.
 _HIGHEST_RATE = 1_000_000
 _BLOCK = 2**16
+_OBJECT = re.compile(r"(Error opening )?<[^<>]* object at 0x[0-9a-f]+>(: )?")
 # Others that PIL knows start programs (EPS: Ghostscript) or are no pictures.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 
@@ -117,7 +119,8 @@ def read_image(row: Mapping[Hashable, Any], folder: Path) -> Image.Image:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    """Return what an error says, without the object in memory that it names: manifests have the reason."""
+    return " ".join(_OBJECT.sub("", str(error)).split()) or type(error).__name__
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -73,8 +73,8 @@ def find_cell(address: str, options: Mapping[str, str], column: str | None, resu
         results: folder of results, for a table that is given by name.
 
     Raises:
-        RecordError: if there is no such table, no such row, or several.
-        ConfigError: if a column does not exist.
+        RecordError: if there are no tables, or no row or several fit.
+        ConfigError: if there is no such table, column or cell.
     """
     name, *words = address.split(":")
     file = _file_of(name, results)
@@ -90,6 +90,10 @@ def find_cell(address: str, options: Mapping[str, str], column: str | None, resu
         if asked not in columns:
             raise unknown_name("column", asked, columns, file)
     rows = _fitting(every, table.keys, wanted, bare)
+    cells = {row[name] for row in every for name in table.keys if row[name]}
+    for word in bare if not rows else ():
+        if word not in cells:
+            raise unknown_name("cell or column", word, {*columns, *cells}, file)
     if len(rows) != 1:
         raise _not_one(rows or every, bool(rows), table, [*words, *_said(options)], file)
     return Cell(file, table, rows[0], column)
@@ -108,11 +112,12 @@ def _file_of(name: str, results: Path) -> Path:
         file = Path(name).with_suffix(".csv")
     if not file.is_file() or file.stem not in TABLES:
         there = sorted(path.stem for path in folder.glob("*.csv") if path.stem in TABLES)
+        if there:
+            raise unknown_name("table", file.stem, there, folder)
         raise RecordError(
             "no such table",
             where=file,
-            expected=f"one of {', '.join(there)}" if there else None,
-            remedy=None if there else "`snakemake tables` writes them; --results says where results lie.",
+            remedy="`snakemake tables` writes them; --results says where results lie.",
         )
     return file
 
@@ -139,7 +144,7 @@ def _not_one(rows: list[Row], several: bool, table: Table, asked: list[str], fil
     differing = [name for name in table.keys if len({row[name] for row in rows}) > 1]
     examples = [" ".join(f"{name}={row[name]}" for name in differing) for row in rows[:8]]
     return RecordError(
-        f"{len(rows) if several else 'no'} rows fit {(':'.join(asked) or 'nothing')!r}",
+        f"{len(rows) if several else 'no'} rows fit {':'.join(asked)!r}" if asked else "it says no row",
         where=file,
         expected="one of " + ", ".join(examples) + (", ..." if len(rows) > len(examples) else ""),
         remedy="Name it as a further word of the address, such as variant=mha, or as an option.",

@@ -45,6 +45,11 @@ class Comparison:
     both: int
     differences: list[Difference]
 
+    @property
+    def differing(self) -> int:
+        """How many of those on both sides differ."""
+        return sum(None not in (d.score_a, d.score_b) for d in self.differences)
+
 
 def compare_results(first: Path, second: Path) -> Comparison:
     """Return the replicas, those of studies too, whose scores or origins differ between two folders.
@@ -69,7 +74,10 @@ def compare_results(first: Path, second: Path) -> Comparison:
                 caches[cache] = _cache_reasons(first, second, *cache)
             why += caches[cache]
         if mine.score != other.score and not why:
-            why = ["nothing that is recorded differs: the computation is not repeatable on this hardware"]
+            why = [
+                "nothing that is recorded differs: the computation is not repeatable on this hardware, or a "
+                "record was edited"
+            ]
         if mine.score != other.score or mine.key != other.key:
             differences.append(Difference(*place, mine.score, other.score, why))
     return Comparison(len(a.keys() & b.keys()), differences)

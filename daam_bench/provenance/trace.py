@@ -11,6 +11,7 @@ from daam_bench.cache.manifest import MANIFEST, read_manifest
 from daam_bench.errors import DaamBenchError
 from daam_bench.provenance.address import Cell
 from daam_bench.records import RunRecord
+from daam_bench.studies.use import in_use
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def common_facts(records: list[RunRecord]) -> tuple[dict[str, Any], dict[str, li
 def facts_of(record: RunRecord) -> dict[str, Any]:
     """Return everything that determines a record's number, and what it was computed with."""
     spec = {k: v for k, v in record.spec.items() if k not in ("dataset", "encoder", "variant")}
-    settings = {"protocol": record.protocol, "training": record.training} | spec
+    settings = in_use(record, {"protocol": record.protocol, "training": record.training} | spec)
     return settings | {"cache_identity": record.cache_identity, "environment": record.environment}
 
 

@@ -99,7 +99,11 @@ def write_variant(name: str, folder: Path, force: bool = False) -> list[Path]:
         ConfigError: if the name is taken or cannot be a module's, or a file is there already.
     """
     if re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) is None:
-        raise ConfigError("not a name for a module", where=name, expected="lower-case letters, digits and _")
+        raise ConfigError(
+            "not a name for a module",
+            where=name,
+            expected="a lower-case letter, then lower-case letters, digits and _",
+        )
     if keyword.iskeyword(name) or _is_elsewhere(name, folder):
         raise ConfigError(
             "Python has this name already: its test could not import the module",

@@ -1,6 +1,6 @@
 """Baselines that need no attention: what a reader compares the variants with."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,11 +23,11 @@ class BaselineOutcome:
     note: str
 
 
-def predict_majority(labels: Rows, fold: Fold) -> BaselineOutcome:
+def predict_majority(labels: Rows, fold: Fold, class_names: Sequence[str]) -> BaselineOutcome:
     """Predict the training split's most frequent class for every sample; the lower index wins a tie."""
     most_frequent = int(np.bincount(labels[fold.train]).argmax())
     predictions = np.full(len(fold.validation), most_frequent, dtype=np.int64)
-    return BaselineOutcome(predictions, f"class {most_frequent}")
+    return BaselineOutcome(predictions, f"class {class_names[most_frequent]}")
 
 
 def predict_best_single_layer(

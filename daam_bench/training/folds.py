@@ -56,12 +56,13 @@ def units_of(contents: Sequence[str], groups: Sequence[str] | None = None) -> Ro
     return parts[content]
 
 
-def check_dealing(samples: pd.DataFrame, rule: FoldRule) -> list[Fold]:
+def check_dealing(samples: pd.DataFrame, rule: FoldRule, where: str = "folds") -> list[Fold]:
     """Return the folds of listed samples: check that they can be dealt, before anything is computed.
 
     Args:
         samples: table from `datasets.listing.list_samples`.
         rule: how to deal.
+        where: the rule's place in the configuration, for messages.
 
     Raises:
         DataError: if they cannot; with the rule to take instead if the samples have splits of their own.
@@ -72,17 +73,18 @@ def check_dealing(samples: pd.DataFrame, rule: FoldRule) -> list[Fold]:
         folds = deal_folds(labels, groups, splits, contents, rule)
     except DataError as error:
         if {"train", "validation"} <= set(samples["split"]) and rule.rule != "split_column":
-            raise DataError(
-                error.what,
-                where="folds",
-                expected="folds.rule: split_column, since the samples have splits of their own",
-                found=error.found,
-            ) from None
-        raise
+            expected: object = "folds.rule: split_column, since the samples have splits of their own"
+            remedy = None
+        else:
+            expected, remedy = error.expected, error.remedy
+        raise DataError(
+            error.what, where=where, expected=expected, found=error.found, remedy=remedy
+        ) from None
     for fold in folds:
         if len(np.unique(labels[fold.train])) < 2:
             raise DataError(
                 f"fold {fold.name!r} would be trained on one class alone",
+                where=where,
                 found=f"{len(fold.train)} training samples of one class",
                 remedy="Take another folds.rule, or other splits.",
             )
@@ -108,7 +110,11 @@ def deal_folds(
     if rule.rule == "leave_one_group_out":
         names = sorted(set(groups))
         if len(names) < 2:
-            raise DataError("leave_one_group_out needs at least two groups", found=names)
+            raise DataError(
+                "leave_one_group_out needs at least two groups",
+                found=", ".join(filter(None, names)) or "none",
+                remedy="Say what the groups are (columns.group, group_pattern), or take a stratified rule.",
+            )
         if "" in names:
             raise DataError(
                 "leave_one_group_out needs a group for every sample",
@@ -138,7 +144,7 @@ def deal_folds(
             remedy="Lower folds.count, or take another folds.rule.",
         )
     dealt = enumerate(_deal(labels, units, rule.count, rule.seed))
-    return [Fold(i, f"part {i + 1}", train, validation) for i, (train, validation) in dealt]
+    return [Fold(i, f"part {i}", train, validation) for i, (train, validation) in dealt]
 
 
 def _deal(labels: Rows, units: Rows, count: int, seed: int) -> list[tuple[Rows, Rows]]:

@@ -97,6 +97,7 @@ def write_result(
     """
     fold, seed = place
     labels, metric = bench.labels[fold.validation], spec.training.metric
+    majority = predict_majority(bench.labels, fold, bench.cache.class_names)
     record = RunRecord(
         key=key,
         dataset=spec.dataset,
@@ -108,7 +109,7 @@ def write_result(
         seed=seed,
         metric=metric,
         score=score(metric, labels, predictions),
-        majority_score=score(metric, labels, predict_majority(bench.labels, fold).predictions),
+        majority_score=score(metric, labels, majority.predictions),
         train_samples=len(fold.train),
         validation_samples=len(fold.validation),
         **_origin(bench.cache),

@@ -118,7 +118,7 @@ def _score_baseline(spec: TrainingSpec, bench: Bench, place: Place, folder: Path
     begin_peak_memory(bench.device)
     wall, cpu = perf_counter(), process_time()
     if spec.variant == "majority":
-        found = predict_majority(bench.labels, place[0])
+        found = predict_majority(bench.labels, place[0], bench.cache.class_names)
     else:
         inner = _inner_rows(spec, bench, place)
         layers = (bench.layer(number).numpy() for number in range(1, bench.cache.layout.layers + 1))

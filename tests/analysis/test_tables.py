@@ -90,6 +90,14 @@ def test_latex_escapes_what_it_must_and_uses_booktabs(folders, tmp_path):
         assert "%" not in text.replace(r"\%", "")
 
 
+def test_latex_aligns_numbers_and_prints_minus_signs(folders, tmp_path):
+    write_tables(folders, tmp_path)
+    text = (tmp_path / "comparisons.tex").read_text()
+    kinds = re.search(r"begin\{tabular\}\{([lr]+)\}", text).group(1)
+    assert kinds.startswith("ll") and kinds.endswith("r")
+    assert re.search(r"\$-\$\d", text) and not re.search(r"[ (]-\d", text.partition("midrule")[2])
+
+
 def test_parameter_tables_by_hand(folders):
     frames = make_tables(folders)
     counts = frames["parameter_counts"].set_index("variant")

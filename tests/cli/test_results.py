@@ -56,6 +56,16 @@ def test_a_number_leads_to_its_records_settings_and_cache(work, data_of):
     )
 
 
+def test_settings_that_a_variant_has_no_use_for_are_not_shown(work, data_of):
+    _, trained = data_of("explain", "accuracy_summary:daam_v2")
+    assert {"training.epochs", "training.decoder_channels", "protocol.optimizer"} <= set(trained["settings"])
+    unused = {"training.density_heads", "training.focal_gamma", "protocol.gqdaam_heads", "folds.count"}
+    assert not unused & set(trained["settings"])
+    _, baseline = data_of("explain", "accuracy_summary:best_single_layer")
+    shown = {n for n in baseline["settings"] if n.startswith(("training.", "protocol."))}
+    assert shown == {"training.inner_fraction", "training.metric"}
+
+
 def test_a_fold_and_a_gain_have_their_own_records(work, data_of):
     _, one = data_of("explain", "accuracy_per_fold:daam_v2:2")
     assert [(r["fold"], r["seed"]) for r in one["records"]] == [(2, 0), (2, 1)]
@@ -304,7 +314,10 @@ def test_the_printed_command_repeats_one_replica(work, call):
     ("words", "said"),
     [
         (("accuracy_summary",), "variant=mha"),
-        (("accuracy_summary:daam_v9",), "no rows fit"),
+        (("accuracy_summary:daam_v9",), "unknown cell or column 'daam_v9'"),
+        (("accuracy_summary:mha:mean_percnt",), "Did you mean 'mean_percent'"),
+        (("accuracy_summary:mha:daam_v1",), "no rows fit 'mha:daam_v1'"),
+        (("acuracy_sumary",), "Did you mean 'accuracy_summary'"),
         (("acuracy",), "accuracy_summary"),
         (("accuracy_summary", "--variant", "mha", "--parameter", "x"), "unknown column"),
         (("accuracy_summary:mha", "--column", "mean"), "mean_percent"),
@@ -372,6 +385,7 @@ def test_what_differs_is_said_with_its_reason(work, call, data_of):
     assert {(d["score_b"], tuple(d["why"])) for d in absent} == {(None, ("not in other",))}
     code, out, _ = call("diff", "results", "other")
     assert "because protocol.weight_decay: 0.01 -> 0.25" in out
+    assert f"{16 + len(PICKS) * 8} replicas in both, 8 of them differ; 8 in one folder only" in out
 
 
 def test_another_cache_is_a_reason(work, data_of):

@@ -147,8 +147,10 @@ def test_every_flipped_bit_in_a_chunk_is_found(home, kind):
         damaged[start + offset] ^= 1 << (offset % 8)
         file.write_bytes(damaged)
         assert list(verify_cache(path).bad_chunks) == [1]
-        with pytest.raises(CacheError, match="chunk"):
+        with pytest.raises(CacheError, match="chunk") as refused:
             open_cache(path).load()
+        assert "daam-bench cache repair" in str(refused.value)
+        assert "b'" not in str(refused.value)
     file.write_bytes(clean)
     assert verify_cache(path).ok
 

@@ -82,6 +82,13 @@ def test_bad_audio_is_refused(content, reason):
         audio(content)
 
 
+def test_a_reason_is_the_same_each_time():
+    # It is part of the manifest: what lies where in memory is not.
+    for read, said in ((audio, r"Format not recognised\."), (picture, "cannot identify image file")):
+        with pytest.raises(DataError, match=rf"cannot be read \({said}\)$"):
+            read(b"no such format " * 9)
+
+
 WAVE = 0.5 * np.sin(np.arange(4001) * 0.1)
 KINDS = [
     ("WAV", "PCM_16", "FILE"),

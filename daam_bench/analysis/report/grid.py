@@ -85,16 +85,17 @@ def frame_grid(frame: pd.DataFrame, address: Callable[[str, str], str]) -> Grid:
 
 
 def _grouped(headings: list[str], rows: list[list[Cell]], words: Sequence[bool]) -> Grid:
-    """Take the columns of dataset and encoder out: they are the same for many rows."""
+    """Take out the columns of dataset and encoder, the same for many rows, and those without a text."""
     left = [word or _mostly_words(row[place].text for row in rows) for place, word in enumerate(words)]
-    if not {"Dataset", "Encoder"} <= set(headings):
-        return Grid(headings, [Group("", rows)], left)
-    names = [headings.index("Dataset"), headings.index("Encoder")]
-    kept = [place for place in range(len(headings)) if place not in names]
+    there = set(_NAMES) <= set(headings)
+    names = [headings.index(name) for name in _NAMES] if there else []
+    kept = [p for p in range(len(headings)) if p not in names and (not rows or any(r[p].text for r in rows))]
     groups: dict[str, list[list[Cell]]] = {}
     for row in rows:
         name = " x ".join(row[place].text for place in names)
         groups.setdefault(name, []).append([row[place] for place in kept])
+    if not groups:
+        groups[""] = []
     found = [Group(name, members) for name, members in groups.items()]
     return Grid([headings[place] for place in kept], found, [left[place] for place in kept])
 

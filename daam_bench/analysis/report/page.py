@@ -14,7 +14,7 @@ from daam_bench.analysis.report.grid import Section, anchored, frame_grid, table
 from daam_bench.analysis.report.links import Links
 from daam_bench.analysis.report.pictures import Picture, curve_of, pictures_of
 from daam_bench.analysis.report.rates import rate_frame
-from daam_bench.analysis.report.sources import distinct, source_of
+from daam_bench.analysis.report.sources import distinct, settings_of, source_of
 from daam_bench.analysis.report.summary import summarise
 from daam_bench.analysis.tables import Results, find_table
 from daam_bench.analysis.tables.write import tables_of
@@ -107,8 +107,8 @@ def _provenance(links: Links, manifests: Sequence[Mapping[str, Any]]) -> dict[st
         "rates": frame_grid(rate_frame(manifests), links.manifest),
         "sources": [source_of(manifest, links) for manifest in manifests],
         "provenance": {
-            "Protocol": distinct(r.protocol for r in records if r.protocol and r.kind != "baseline"),
-            "Training": distinct(r.training for r in records if r.training),
-            "Environment": distinct(r.environment for r in records),
+            "Protocol of the ordinary runs": settings_of(records, "protocol"),
+            "Training": settings_of(records, "training"),
+            "Environment": [("", facts) for facts in distinct(r.environment for r in records)],
         },
     }

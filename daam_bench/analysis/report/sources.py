@@ -5,7 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from daam_bench.analysis.aggregate import title_of
 from daam_bench.analysis.report.links import Links
+from daam_bench.records import RunRecord
+from daam_bench.studies.use import in_use
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,16 @@ def source_of(manifest: Mapping[str, Any], links: Links) -> Source:
     }
     cache = identity["dataset"], identity["encoder"]["name"]
     return Source(" x ".join(cache), links.manifest(*cache), facts, manifest["quarantined"])
+
+
+def settings_of(records: Iterable[RunRecord], part: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return what records say of `training` or `protocol`, as far as it is of use, behind who has it so."""
+    found: dict[str, tuple[Mapping[str, Any], list[str]]] = {}
+    for record in records:
+        facts = in_use(record, {part: getattr(record, part)})[part]
+        _, titles = found.setdefault(json.dumps(facts, sort_keys=True), (facts, []))
+        titles.append(title_of(record.variant))
+    return [(", ".join(dict.fromkeys(titles)), facts) for facts, titles in found.values() if facts]
 
 
 def distinct(values: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -1,5 +1,6 @@
 """Tables as files: CSV (full precision), Markdown and LaTeX (booktabs), and what they are made of."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
@@ -12,6 +13,7 @@ from daam_bench.analysis.tables.made_of import write_made_of
 from daam_bench.analysis.tables.sheet import Sheet, Shown
 from daam_bench.records import write_atomically
 
+_MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 _LATEX = {
     "\\": r"\textbackslash{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -110,12 +112,21 @@ def latex(sheet: Sheet, caption: str, label: str) -> str:
     rows = [[_latex_cell(cell) for cell in line] for line in sheet.lines]
     headings = [escape_latex(heading) for heading in sheet.columns]
     frame = pd.DataFrame(rows, columns=headings, dtype=object)
-    written: str = frame.to_latex(index=False, escape=False, caption=escape_latex(caption), label=label)
+    numbers = (any(cell.column for cell in cells) for cells in sheet.columns.values())
+    written: str = frame.to_latex(
+        index=False,
+        escape=False,
+        column_format="".join("r" if number else "l" for number in numbers),
+        caption=escape_latex(caption),
+        label=label,
+    )
     return written
 
 
 def _latex_cell(cell: Shown) -> str:
     text = escape_latex(cell.text)
+    if cell.column:
+        text = _MINUS.sub("$-$", text)
     return rf"\textbf{{{text}}}" if cell.best else text
 
 
