@@ -8,11 +8,12 @@ Layout below `results/runs/<dataset>/<encoder>/<variant>/`:
                                    `training_density`, over the training samples (density variants only)
     fold<F>_seed<S>.safetensors    trained parameters of the attention part; of encoder LoRA its updates
                                    under the names that peft gives them, and its head
-    finished.json                  the records that the job consists of, written last
+    finished.json                  the records that the job consists of, with their checksums, written last
 
 Derived runs have the same files below `results/studies/<dataset>/<encoder>/<study>/<variant>/`.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -27,7 +28,8 @@ from daam_bench.errors import RecordError
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64)]
 FINISHED = "finished.json"
 _LISTED = re.compile(r"fold[0-9]+_seed[0-9]+\.json")
-_AGAIN = "Delete the file and run snakemake again."
+_AGAIN = f"Delete it and {FINISHED} beside it, and run snakemake: the other replicas are kept."
+_TRAIN = f"Delete {FINISHED} beside it, if it is there, and run snakemake: the other replicas are kept."
 # Losses of a replica that diverged are NaN and stay NaN; JSON's null would be no number on reading.
 _MODEL = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 # What differs between two runs of equal key.
@@ -180,7 +182,7 @@ def read_record(path: Path) -> RunRecord:
     try:
         return RunRecord.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise RecordError("no such run record", where=path, remedy="Run snakemake to train it.") from None
+        raise RecordError("no such run record", where=path, remedy=_TRAIN) from None
     except ValidationError as error:
         raise RecordError(
             f"not a run record ({str(error).splitlines()[0]})",
@@ -190,17 +192,27 @@ def read_record(path: Path) -> RunRecord:
 
 
 def write_finished(folder: Path, records: list[RunRecord]) -> None:
-    """Write the list of the records that a variant's job consists of; only these enter tables."""
-    listing = {"records": [f"{record.stem}.json" for record in records], "keys": [r.key for r in records]}
+    """Write the list of the written records that a variant's job consists of; only these enter tables."""
+    listing = {
+        "records": [f"{record.stem}.json" for record in records],
+        "keys": [record.key for record in records],
+        "sha256": [digest_of(folder / f"{record.stem}.json") for record in records],
+    }
     write_atomically(folder / FINISHED, (json.dumps(listing, indent=1) + "\n").encode())
+
+
+def digest_of(path: Path) -> str:
+    """Return the sha256 of what a record's file says, but for what differs between runs of equal key."""
+    facts = {name: value for name, value in json.loads(path.read_bytes()).items() if name not in COST_FIELDS}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def read_records(folder: Path) -> list[RunRecord]:
     """Read the finished records of one variant's folder, in the order of its list.
 
     Raises:
-        RecordError: if the job has not finished, a record is missing or damaged, or one is of another
-            configuration than when the list was written.
+        RecordError: if the job has not finished, a record is missing or damaged, or one is not what it was
+            when the list was written.
     """
     path = folder / FINISHED
     if not path.exists():
@@ -210,6 +222,7 @@ def read_records(folder: Path) -> list[RunRecord]:
     try:
         listing = json.loads(path.read_bytes())
         names, keys = list(listing["records"]), list(listing["keys"])
+        digests = list(listing.get("sha256", ()))  # older lists have none
         if not all(_LISTED.fullmatch(name) for name in names):
             raise ValueError("not the name of a record")
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -217,4 +230,7 @@ def read_records(folder: Path) -> list[RunRecord]:
     records = [read_record(folder / name) for name in names]
     if [record.key for record in records] != keys:
         raise RecordError("its records are of another configuration", where=path, remedy=_AGAIN)
+    for name, digest in zip(names, digests, strict=False):
+        if digest_of(folder / name) != digest:
+            raise RecordError("was changed after it was written", where=folder / name, remedy=_AGAIN)
     return records

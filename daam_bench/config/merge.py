@@ -22,8 +22,8 @@ def merge_configs(base: Path, overlays: Sequence[Path] = ()) -> dict[str, Any]:
 
     over: dict[str, Any] = {}
     for path in overlays:
-        update_config(over, _read(path))
-    merged = _read(base)
+        update_config(over, _read(path, f"It is looked for in {Path.cwd()}."))
+    merged = _read(base, "Run it in the folder that has config.yaml, or name one with --base.")
     update_config(merged, over)
     return merged
 
@@ -37,12 +37,12 @@ def load_merged(base: Path, overlays: Sequence[Path] = ()) -> Config:
     return parse_config(merge_configs(base, overlays), " + ".join(str(p) for p in (base, *overlays)))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, remedy: str) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(
             "is a folder" if path.is_dir() else "no such file",
             where=path,
             expected="a file of YAML",
-            remedy=f"It is looked for in {Path.cwd()}.",
+            remedy=remedy,
         )
     return read_plain(path)

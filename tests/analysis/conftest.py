@@ -1,13 +1,21 @@
 """Records as training writes them, with numbers chosen by hand."""
 
 import io
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from daam_bench.config import Protocol
-from daam_bench.records import RunRecord, write_atomically, write_finished, write_record
+from daam_bench.records import (
+    FINISHED,
+    RunRecord,
+    read_record,
+    write_atomically,
+    write_finished,
+    write_record,
+)
 
 LAYERS, FEATURES = 5, 13
 CORRECTED = Protocol.model_validate("corrected")
@@ -118,3 +126,10 @@ def folders(tmp_path):
         write_finished(folder, records)
         made.append(folder)
     return made
+
+
+def change_record(folder, record):
+    """Write another record in the place of one, and its checksum into the list."""
+    write_record(folder, record)
+    names = json.loads((folder / FINISHED).read_bytes())["records"]
+    write_finished(folder, [read_record(folder / name) for name in names])

@@ -230,7 +230,7 @@ def test_means_lead_to_lists_and_runs_to_their_records(page, tmp_path):
 
 
 def test_bad_samples_cost_and_rates_are_there(page):
-    assert "1 samples without a result" in page
+    assert "1 sample without a result" in page
     assert "<code>toy/7</code>" in page
     assert "Wall time (s)" in page
     assert "CPU time (s)" in page

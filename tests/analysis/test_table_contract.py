@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from analysis.conftest import write_predictions
+from analysis.conftest import change_record, write_predictions
 from analysis.whole import PLACE, RUNS, SCORES, STUDIES, epochs, fill, fill_with_tables, results_in
 
 from daam_bench.analysis.names import STUDY_TABLES, TABLES
@@ -13,7 +13,7 @@ from daam_bench.analysis.tables.base import texts_of
 from daam_bench.analysis.tables.made_of import read_made_of
 from daam_bench.errors import RecordError
 from daam_bench.provenance.address import find_cell
-from daam_bench.records import read_record, write_record
+from daam_bench.records import read_record
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def changed(tmp_path):
         if record.entropies:
             facts["entropies"] = [e.model_dump() | {"mean": 0.1} for e in record.entropies]
         moved = type(record).model_validate(record.model_dump() | facts)
-        write_record(path.parent, moved)
+        change_record(path.parent, moved)
         write_predictions(path.parent, moved)
         return results_in(tmp_path)
 

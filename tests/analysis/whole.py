@@ -1,6 +1,14 @@
 """Folders of results with something in every table."""
 
-from analysis.conftest import ENTROPIES, make_record, with_, write_density, write_predictions, write_runs
+from analysis.conftest import (
+    ENTROPIES,
+    change_record,
+    make_record,
+    with_,
+    write_density,
+    write_predictions,
+    write_runs,
+)
 
 from daam_bench.analysis.tables import Results, write_study_tables, write_tables
 from daam_bench.config import Protocol
@@ -50,7 +58,7 @@ def fill(root):
                 {} if variant == "mha" else RANGES | ({"spread": (0.5, 2.0)} if variant == "mixture" else {})
             )
             changes = {"entropies": entropies, "parameter_ranges": ranges, "epochs": epochs(record.score)}
-            write_record(folder, type(record).model_validate(record.model_dump() | changes))
+            change_record(folder, type(record).model_validate(record.model_dump() | changes))
             if variant == "daam_v1":
                 write_density(folder, record)
     for variant, shift in (("majority", 0.0), ("best_single_layer", 0.1)):

@@ -16,7 +16,7 @@ from daam_bench.config.merge import load_merged
 from daam_bench.direct import run_cell
 from daam_bench.heads.own import fingerprint_of_file
 from daam_bench.plan import make_plan
-from daam_bench.records import COST_FIELDS, read_record
+from daam_bench.records import COST_FIELDS, digest_of, read_record
 
 ADDRESS = "results/tables/accuracy_summary.csv:vader:minilm-l6:daam_v2:mean_percent"
 RUNS = Path("results/runs/vader/minilm-l6")
@@ -24,7 +24,13 @@ OPTIONS = ("--dataset", "vader", "--encoder", "minilm-l6", "--variant", "daam_v2
 
 
 def change(path, **fields):
+    """Change a file of JSON; the checksum of a record is made right, as one does who knows of it."""
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    finished = path.with_name("finished.json")
+    if path != finished:
+        listing = json.loads(finished.read_text())
+        listing["sha256"][listing["records"].index(path.name)] = digest_of(path)
+        finished.write_text(json.dumps(listing))
 
 
 def test_every_form_of_an_address_means_the_same_number(work, data_of):
@@ -292,6 +298,21 @@ def test_what_was_trained_since_is_said(work, call):
     assert "trained anew since the table was written: results/runs/vader/minilm-l6/daam_v2" in out
 
 
+def test_a_record_that_was_edited_is_named_and_trained_again(work, call):
+    record = RUNS / "daam_v2/fold3_seed1.json"
+    record.write_text(record.read_text().replace('"score": 0.', '"score": 0.9', 1))
+    for words in (("explain", ADDRESS), ("diff", "results", "results")):
+        code, _, err = call(*words)
+        assert code == 6
+        assert f"{record}: was changed after it was written. Delete it and finished.json beside it" in err
+
+
+def test_a_clock_of_a_record_is_no_part_of_its_checksum(work, call):
+    record = RUNS / "daam_v2/fold3_seed1.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"wall_seconds": 1e9}))
+    assert call("explain", ADDRESS)[0] == 0
+
+
 def test_a_number_that_was_tampered_with_does_not_come_out_again(work, call):
     change(RUNS / "daam_v2/fold3_seed1.json", score=0.999)
     code, out, _ = call("explain", ADDRESS, "--repeat", "again")
@@ -316,7 +337,7 @@ def test_the_printed_command_repeats_one_replica(work, call):
         (("accuracy_summary",), "variant=mha"),
         (("accuracy_summary:daam_v9",), "unknown cell or column 'daam_v9'"),
         (("accuracy_summary:mha:mean_percnt",), "Did you mean 'mean_percent'"),
-        (("accuracy_summary:mha:daam_v1",), "no rows fit 'mha:daam_v1'"),
+        (("accuracy_summary:mha:daam_v2",), "no rows fit 'mha:daam_v2'"),
         (("acuracy_sumary",), "Did you mean 'accuracy_summary'"),
         (("acuracy",), "accuracy_summary"),
         (("accuracy_summary", "--variant", "mha", "--parameter", "x"), "unknown column"),
