@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,9 @@ class TextEncoder:
             logging.warning("%s takes %d tokens: longer texts are cut there", config.model, longest)
         self.dtype = config.dtype
         known = (self.tokenizer.pad_token_id, getattr(self.model.config, "pad_token_id", None))
-        self.padding = next((number for number in known if number is not None), 0)
+        words = getattr(self.model.config, "vocab_size", None) or math.inf
+        # A token for padding may have been added to the tokenizer alone, without a vector.
+        self.padding = next((number for number in known if number is not None and number < words), 0)
         self._backend: Any = None  # tokenizers written in Python (ByT5) have none
         if self.tokenizer.is_fast:
             self._backend = copy.deepcopy(self.tokenizer.backend_tokenizer)

@@ -127,6 +127,17 @@ def test_a_tokenizer_needs_no_token_for_padding(tmp_path):
     check(encoder, encoder.prepare(pd.DataFrame({"text": TEXTS}), Path()).inputs, layers=5)
 
 
+def test_a_token_for_padding_needs_no_vector(tmp_path):
+    _tokenizer(tmp_path)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    tokenizer.add_special_tokens({"pad_token": "<new>"})
+    tokenizer.save_pretrained(tmp_path)
+    built("Llama", SMALL).save_pretrained(tmp_path)
+    assert tokenizer.pad_token_id == len(WORDS) == SMALL["vocab_size"]
+    encoder = load_encoder("e", EncoderConfig(modality="text", model=str(tmp_path)))
+    check(encoder, encoder.prepare(pd.DataFrame({"text": TEXTS}), Path()).inputs, layers=5)
+
+
 @pytest.mark.parametrize("positions", ["relative", "rotary"])
 def test_clips_of_any_length_get_what_they_get_alone(tmp_path, positions):
     transformers.Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(tmp_path)
