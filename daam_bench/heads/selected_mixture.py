@@ -101,7 +101,7 @@ class SelectedMixtureOfDensities(nn.Module):
         kept = self.gaussians_per_head()
         return (
             f"Gaussians kept: {sum(kept)} of {self.spread.numel()}, by their gates "
-            f"{float(self.gates().sum()):.1f}; heads kept: {sum(k > 0 for k in kept)} of {self.heads}; "
+            f"{self.gates().sum().item():.1f}; heads kept: {sum(k > 0 for k in kept)} of {self.heads}; "
             f"per head: {' '.join(map(str, kept))}"
         )
 

@@ -150,14 +150,14 @@ def deal_folds(
 def _deal(labels: Rows, units: Rows, count: int, seed: int) -> list[tuple[Rows, Rows]]:
     """Deal whole units to parts of class shares as equal as the units allow."""
     _, first, sizes = np.unique(units, return_index=True, return_counts=True)
-    if sizes.max() == 1 or sizes.max() * count * _TIMES_SMALLER <= len(units):
-        # Such units (samples, and some that are there twice) need no balancing by size, which takes minutes.
-        some = np.sort(first)  # one of each
-        parts = StratifiedKFold(count, shuffle=True, random_state=seed).split(some, labels[some])
-        return [(_rows_of(units, some[a]), _rows_of(units, some[b])) for a, b in parts]
     with warnings.catch_warnings():
-        # Large units can leave a class out of a part; there is nothing to be done about it.
+        # Large units, or few of a class, can leave a class out of a part: nothing can be done about it.
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        if sizes.max() == 1 or sizes.max() * count * _TIMES_SMALLER <= len(units):
+            # Such units (samples, some of them twice) need no balancing by size, which takes minutes.
+            some = np.sort(first)  # one of each
+            parts = StratifiedKFold(count, shuffle=True, random_state=seed).split(some, labels[some])
+            return [(_rows_of(units, some[a]), _rows_of(units, some[b])) for a, b in parts]
         dealer = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
         return list(dealer.split(labels, labels, units))
 

@@ -6,10 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import pytest
@@ -180,24 +177,6 @@ def unused_address():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
-
-
-def test_a_cache_that_a_web_server_offers_is_read_and_verified(tmp_path, real_resources):
-    extract(tmp_path / "vader" / "minilm-l6", real_resources, "zarr")
-    handler = partial(Quiet, directory=tmp_path)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/vader/minilm-l6"
-        here, there = open_cache(tmp_path / "vader" / "minilm-l6"), open_cache(place(url))
-        assert np.array_equal(there.load(), here.load())
-        assert verify_cache(place(url)).ok
-        assert command("info", url).exit_code == 0
-        server.shutdown()
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
 
 
 def test_opening_asks_the_server_as_often_for_many_chunks_as_for_few(bucket, monkeypatch):

@@ -77,7 +77,7 @@ def test_a_head_without_gaussians_passes_its_layers_through_with_finite_gradient
 def test_what_was_chosen_can_be_told() -> None:
     mixture = with_gates(6, [[0.0, 0.0, 0.0], [1.0, 0.5, 0.0]])
     assert mixture.gaussians_per_head() == [0, 2]
-    assert mixture.note() == "Gaussians kept: 2 of 6; heads kept: 1 of 2; per head: 0 2"
+    assert mixture.note() == ("Gaussians kept: 2 of 6, by their gates 1.5; heads kept: 1 of 2; per head: 0 2")
 
 
 def test_penalty_is_the_information_criterion_s() -> None:
