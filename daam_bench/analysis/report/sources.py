@@ -44,7 +44,10 @@ def source_of(manifest: Mapping[str, Any], links: Links) -> Source:
 
 
 def settings_of(records: Iterable[RunRecord], part: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return what records say of `training` or `protocol`, as far as it is of use, behind who has it so."""
+    """Return what records say of `training` or `protocol` behind the titles of those that have it so.
+
+    Of training as far as a variant uses it; of a protocol every switch, as it is common to all.
+    """
     found: dict[str, tuple[Mapping[str, Any], list[str]]] = {}
     for record in records:
         facts = in_use(record, {part: getattr(record, part)})[part]
