@@ -203,7 +203,8 @@ def write_finished(folder: Path, records: list[RunRecord]) -> None:
 
 def digest_of(path: Path) -> str:
     """Return the sha256 of what a record's file says, but for what differs between runs of equal key."""
-    facts = {name: value for name, value in json.loads(path.read_bytes()).items() if name not in COST_FIELDS}
+    unlike = {*COST_FIELDS, "environment"}
+    facts = {name: value for name, value in json.loads(path.read_bytes()).items() if name not in unlike}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,5 +1,6 @@
 """Parts of a cache for other programs, written chunk by chunk: Parquet, NumPy or CSV."""
 
+import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,7 +41,7 @@ def export_cache(path: Path, target: Path, layers: Sequence[int] | None = None) 
     if wrong:
         raise ConfigError("no such layer", where=path, expected=f"1 to {count}", found=wrong)
     writer = {".parquet": _write_parquet, ".npz": _write_npz, ".csv": _write_csv}[target.suffix]
-    temporary = target.with_name(f".{target.name}.part")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         writer(cache, temporary, chosen)
