@@ -1,6 +1,5 @@
 """A dataset of the Hugging Face hub at a pinned commit, or one that lies in a folder."""
 
-import math
 import os
 import stat
 from collections.abc import Mapping
@@ -154,15 +153,7 @@ def _labels(data: Any, column: str, config: DatasetConfig) -> list[str]:
 def _texts(data: Any, column: str, where: str) -> list[str]:
     values = data[column]
     refuse_no_text(values, column, where)
-    return ["" if value is None or _is_nan(value) else _text(value) for value in values]
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+    return as_text(pd.Series(list(values), dtype=object)).tolist()
 
 
 def encoded_files(data: Any, column: str, where: str) -> list[bytes]:
