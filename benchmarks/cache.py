@@ -15,6 +15,7 @@ sample in float16. Every ratio is a median over rounds that run all ways in turn
   before the timed epochs.
 """
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 import zarr
-from measure import Facts, interleave, limited, median_ratio, peak_mebibytes, write_results
+from measure import ROUNDS, Facts, interleave, limited, median_ratio, peak_mebibytes, write_results
 from rich.progress import Progress
 from synthetic import write_synthetic_cache
 
@@ -45,7 +46,8 @@ from daam_bench.training.source import StreamingSource
 
 RESOURCES = Path("resources")
 SCRATCH = Path("results")
-SAMPLES, FEW_SAMPLES = 2560, 768  # for what differs little, for what differs much
+CACHES = SCRATCH / "benchmarks" / "caches"
+SAMPLES, FEW_SAMPLES = 10240, 2560  # for what differs little, for what differs much
 MEMORY_SAMPLES = 1536  # and 8 times as many
 NAIVE_BATCH, TRAINING_BATCH = 16, 32
 READ_SAMPLES, LAYERS, FEATURES = 36_000, 24, 1024
@@ -68,14 +70,15 @@ def vader(count: int) -> pd.DataFrame:
 
 
 def extraction(encoder: Any, samples: pd.DataFrame, spec: ExtractionSpec = SPEC) -> Callable[[], int]:
-    """Return what fills a new cache from an open job, and returns its bytes on disk."""
+    """Return what fills a new cache from an open job, and returns its bytes on disk.
+
+    Caches stay in `CACHES` until the end: removing them is no part of an extraction.
+    """
     layout, identity = describe(spec, encoder, samples)
 
     def extract() -> int:
-        with (
-            tempfile.TemporaryDirectory(dir=SCRATCH) as folder,
-            CacheWriter(Path(folder), spec.cache.format, layout, identity) as writer,
-        ):
+        folder = Path(tempfile.mkdtemp(dir=CACHES))
+        with CacheWriter(folder, spec.cache.format, layout, identity) as writer:
             fill(writer, encoder, samples, spec, Progress(disable=True))
             writer.finish()
             return sum(file.stat().st_size for file in writer.path.rglob("*") if file.is_file())
@@ -131,17 +134,15 @@ def measure_extraction() -> tuple[dict[str, float], dict[str, Any]]:
     extract, extract_few = extraction(encoder, samples), extraction(encoder, few)
     rows_per_chunk = describe(SPEC, encoder, samples)[0].rows_per_chunk
     batches = batches_of(encoder, inputs, rows_per_chunk)
+    few_batches = batches_of(encoder, few_inputs, rows_per_chunk)
     # What differs by a few percent takes more samples, and rounds of its own.
     close = interleave(
-        {
-            "bare": lambda: bare_forwards(encoder, batches, side_by_side=True),
-            "bare_one_after_another": lambda: bare_forwards(encoder, batches, side_by_side=False),
-            "extraction": extract,
-        },
+        {"bare": lambda: bare_forwards(encoder, batches, side_by_side=True), "extraction": extract}
     )
     seconds = interleave(
         {
             "extraction": extract_few,
+            "bare_one_after_another": lambda: bare_forwards(encoder, few_batches, side_by_side=False),
             "naive": lambda: naive(encoder, few_inputs, NAIVE_BATCH),
             "one_by_one": lambda: naive(encoder, few_inputs, 1),
         }
@@ -154,9 +155,7 @@ def measure_extraction() -> tuple[dict[str, float], dict[str, Any]]:
 
     ratios = {
         "extraction_over_bare_forward": median_ratio(close["bare"], close["extraction"]),
-        "extraction_over_bare_forward_one_after_another": median_ratio(
-            close["bare_one_after_another"], close["extraction"]
-        ),
+        "extraction_over_bare_forward_one_after_another": over_extraction("bare_one_after_another"),
         "speedup_over_naive_extraction": over_extraction("naive"),
         "speedup_over_one_by_one": over_extraction("one_by_one"),
         "bytes_saved_over_unpooled": unpooled / stored,
@@ -191,16 +190,19 @@ def pooling_of(all_layers: bool) -> Callable[[], object]:
 
 
 def measure_memory() -> tuple[dict[str, float], dict[str, Any]]:
-    base = MEMORY_SAMPLES
-    peaks = {
-        "samples_1x": peak_mebibytes(extraction_of, base),
-        "samples_8x": peak_mebibytes(extraction_of, 8 * base),
-        "one_layer": peak_mebibytes(pooling_of, False),
-        "all_layers": peak_mebibytes(pooling_of, True),
+    ways = {
+        "samples_1x": lambda: peak_mebibytes(extraction_of, MEMORY_SAMPLES),
+        "samples_8x": lambda: peak_mebibytes(extraction_of, 8 * MEMORY_SAMPLES),
+        "one_layer": lambda: peak_mebibytes(pooling_of, False),
+        "all_layers": lambda: peak_mebibytes(pooling_of, True),
     }
+    peaks: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, way in ways.items():
+            peaks[name].append(way())
     ratios = {
-        "peak_memory_8x_samples_over_1x": peaks["samples_8x"] / peaks["samples_1x"],
-        "peak_memory_all_layers_over_one": peaks["all_layers"] / peaks["one_layer"],
+        "peak_memory_8x_samples_over_1x": median_ratio(peaks["samples_8x"], peaks["samples_1x"]),
+        "peak_memory_all_layers_over_one": median_ratio(peaks["all_layers"], peaks["one_layer"]),
     }
     note = "beyond the loaded model and the table of samples; the first is measured after they are loaded"
     return ratios, {"peak_mebibytes_beyond_model": peaks, "note": note}
@@ -294,17 +296,20 @@ def read_cache(path: Path) -> Facts:
 
 
 def main() -> None:
-    SCRATCH.mkdir(exist_ok=True)
+    CACHES.mkdir(parents=True, exist_ok=True)
     ratios: dict[str, float] = {}
     raw: dict[str, Any] = {}
-    for name, measure in (
-        ("extraction", measure_extraction),
-        ("memory", measure_memory),
-        ("reading", measure_reading),
-    ):
-        print(f"{name} ...", flush=True)
-        found, raw[name] = measure()
-        ratios |= found
+    try:
+        for name, measure in (
+            ("extraction", measure_extraction),
+            ("memory", measure_memory),
+            ("reading", measure_reading),
+        ):
+            print(f"{name} ...", flush=True)
+            found, raw[name] = measure()
+            ratios |= found
+    finally:
+        shutil.rmtree(CACHES)
     write_results("cache", ratios, raw, torch.get_num_threads())
 
 

@@ -1,4 +1,4 @@
-"""Encode samples in batches of similar length, a few at once; preparing overlaps with computing."""
+"""Encode samples in batches of similar length, a few at once; preparing and writing overlap with it."""
 
 import logging
 import os
@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,8 @@ import torch
 
 from daam_bench.encoders.base import Encoder, Prepared
 from daam_bench.errors import EncoderError
+
+_Begun = TypeVar("_Begun")
 
 # Larger batches gain nothing on a CPU, and their buffers are more than malloc keeps (`allocator`). Lengths
 # are sorted: few positions are padding.
@@ -83,15 +84,28 @@ def encode_runs(
     # A GPU is faster than one thread decodes; on a CPU more threads would take from the forward passes.
     most = min(_MOST_PREPARED, os.cpu_count() or 1) if torch.cuda.is_available() else 1
     with encoding_streams() as streams, ThreadPoolExecutor(most, thread_name_prefix="prepare") as pool:
-        left = iter(windows)
-        ahead = deque(pool.submit(encoder.prepare, window, folder) for window in islice(left, most))
+        prepared = _ahead((pool.submit(encoder.prepare, window, folder) for window in windows), most)
+        # While the last batches of a window are computed, or its chunk is written, no stream waits.
+        begun = _ahead((_begin(encoder, window.result(), dtype, streams, budget) for window in prepared), 1)
         for run in runs:
             result = _empty(encoder, run, dtype)
             for start in range(0, len(run), encoder.window):
-                prepared = ahead.popleft().result()
-                ahead += [pool.submit(encoder.prepare, window, folder) for window in islice(left, 1)]
-                _encode_window(encoder, prepared, run["sample_id"], start, result, streams, done, budget)
+                _finish(next(begun), run["sample_id"], start, result, done)
             yield result
+
+
+def _ahead(begun: Iterator[_Begun], count: int) -> Iterator[_Begun]:
+    """Yield what is begun, with `count` more begun behind it; what was begun before an error comes first."""
+    kept: deque[_Begun] = deque()
+    try:
+        for item in begun:
+            kept.append(item)
+            if len(kept) > count:
+                yield kept.popleft()
+    except Exception:
+        yield from kept
+        raise
+    yield from kept
 
 
 @contextmanager
@@ -117,20 +131,18 @@ def _empty(encoder: Encoder, run: pd.DataFrame, dtype: str) -> Encoded:
     return Encoded(block, np.full(len(run), -1, dtype=np.int64), {})
 
 
-def _encode_window(
-    encoder: Encoder,
-    prepared: Prepared,
-    sample_ids: pd.Series,
-    start: int,
-    result: Encoded,
-    streams: Executor,
-    done: Callable[[int, int], None],
-    budget: Budget,
-) -> None:
-    """Encode the samples of a run from row `start` on, and put what comes out into its place in `result`."""
-    problems = dict(prepared.problems)
-    good = [row for row in range(len(prepared.inputs)) if row not in problems]
-    lengths = np.array(prepared.lengths)
+@dataclass(frozen=True)
+class _Window:
+    """Samples that are being encoded: their batches as row numbers, and values and usable rows of each."""
+
+    prepared: Prepared
+    batches: list[npt.NDArray[np.int64]]
+    results: Iterator[tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]]
+
+
+def _begin(encoder: Encoder, prepared: Prepared, dtype: str, streams: Executor, budget: Budget) -> _Window:
+    """Hand the batches of a window to the streams."""
+    good = [row for row in range(len(prepared.inputs)) if row not in prepared.problems]
     batches = [
         np.array([good[i] for i in batch])
         for batch in batches_by_length([prepared.positions[row] for row in good], budget.positions)
@@ -138,35 +150,46 @@ def _encode_window(
 
     def encode(rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]:
         values = _encode_halved(encoder, prepared, rows.tolist(), budget)
-        stored = values.to(getattr(torch, result.block.dtype.name))
+        stored = values.to(getattr(torch, dtype))
         return stored.numpy(), torch.isfinite(stored).all(dim=(1, 2)).numpy()
 
-    for rows, (values, usable) in zip(batches, streams.map(encode, batches), strict=True):
+    return _Window(prepared, batches, streams.map(encode, batches))
+
+
+def _finish(
+    window: _Window, sample_ids: pd.Series, start: int, result: Encoded, done: Callable[[int, int], None]
+) -> None:
+    """Put what comes out of a window into its place in `result`, from row `start` on."""
+    problems = dict(window.prepared.problems)
+    lengths = np.array(window.prepared.lengths)
+    for rows, (values, usable) in zip(window.batches, window.results, strict=True):
         result.block[start + rows[usable]] = values[usable]
         result.lengths[start + rows[usable]] = lengths[rows[usable]]
         for row in rows[~usable].tolist():
             problems[row] = f"the encoder's output is not finite in {values.dtype}"
         done(len(rows), int(lengths[rows].sum()))
-    done(len(prepared.problems), 0)
+    done(len(window.prepared.problems), 0)
     result.quarantined.update({sample_ids.iloc[start + row]: problems[row] for row in sorted(problems)})
 
 
 def _encode_halved(encoder: Encoder, prepared: Prepared, rows: list[int], budget: Budget) -> torch.Tensor:
     """Encode a batch; where the GPU's memory does not suffice, its halves, and shrink the budget."""
-    try:
-        return encoder.encode([prepared.inputs[row] for row in rows])
-    except torch.OutOfMemoryError as error:
-        if len(rows) == 1:
-            raise EncoderError(
-                f"a single sample of {prepared.positions[rows[0]]} positions does not fit into GPU memory",
-                found=str(error).splitlines()[0],
-                remedy="Use a GPU with more memory, several (device_map), a lower dtype, or shorter inputs.",
-            ) from None
-    # Outside of the handler, whose traceback keeps the tensors of the failed attempt.
-    torch.cuda.empty_cache()
     used = max(prepared.positions[row] for row in rows) * len(rows)
-    budget.positions = min(budget.positions, max(1, used // 2))
-    logging.warning("out of GPU memory: batches of %d positions from now on", budget.positions)
+    if used <= budget.positions or len(rows) == 1:  # the budget may have shrunk since the batch was made
+        try:
+            return encoder.encode([prepared.inputs[row] for row in rows])
+        except torch.OutOfMemoryError as error:
+            if len(rows) == 1:
+                raise EncoderError(
+                    f"a single sample of {used} positions does not fit into GPU memory",
+                    found=str(error).splitlines()[0],
+                    remedy="Use a GPU with more memory, several (device_map), a lower dtype, or shorter "
+                    "inputs.",
+                ) from None
+        # Outside of the handler, whose traceback keeps the tensors of the failed attempt.
+        torch.cuda.empty_cache()
+        budget.positions = min(budget.positions, max(1, used // 2))
+        logging.warning("out of GPU memory: batches of %d positions from now on", budget.positions)
     half = len(rows) // 2
     return torch.cat([_encode_halved(encoder, prepared, part, budget) for part in (rows[:half], rows[half:])])
 

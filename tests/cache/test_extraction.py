@@ -1,6 +1,7 @@
 import json
 import re
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pandas as pd
@@ -80,6 +81,22 @@ def test_values_do_not_depend_on_the_number_of_streams(real_resources, threads):
     for one, other in zip(found, expected, strict=True):
         assert np.array_equal(one.block, other.block)
         assert np.isfinite(one.block).all()
+
+
+def test_the_next_samples_are_encoded_while_a_chunk_is_written():
+    begun = Event()
+
+    class Noting(Lengths):
+        def encode(self, prepared):
+            if 11 in prepared:
+                begun.set()
+            return super().encode(prepared)
+
+    frame = pd.DataFrame({"sample_id": list("abcd"), "size": [7, 2, 11, 3]})
+    runs = encode_runs(Noting(), [frame[:2], frame[2:]], Path())
+    assert next(runs).lengths.tolist() == [7, 2]
+    assert begun.wait(60)
+    assert next(runs).lengths.tolist() == [11, 3]
 
 
 def test_an_error_of_one_batch_ends_the_run():
