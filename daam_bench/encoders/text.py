@@ -96,9 +96,10 @@ class TextEncoder:
         Raises:
             RecordError: if a text is not the one that was listed.
         """
-        for row in samples.to_dict("records"):
+        rows = samples.filter(["sample_id", "content_key", "text"]).to_dict("records")
+        for row in rows:
             check_listed(row)
-        texts = [str(text) for text in samples["text"]]
+        texts = [str(row["text"]) for row in rows]
         problems = [text_problem(text) for text in texts]
         tokens = self._tokenize(
             ["" if problem else text for text, problem in zip(texts, problems, strict=True)]
