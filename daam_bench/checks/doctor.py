@@ -29,7 +29,7 @@ def examine(base: Path, overlays: Sequence[Path], results: Path) -> list[Finding
     costs, needs = estimate_costs(config, plan, results), list(hub_needs(plan))
     return [
         *findings,
-        *check_paths(plan),
+        *check_paths(plan, costs),
         *(need.finding for need in needs),
         *check_writing(results),
         *check_disk(costs, needs, results),

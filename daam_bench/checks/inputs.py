@@ -17,8 +17,8 @@ from daam_bench.plan import RESOURCES, Plan
 _MARGIN = 1.2
 
 
-def check_paths(plan: Plan) -> Iterator[Finding]:
-    """Say of every dataset and encoder on this machine whether it is here, will be fetched, or is missing."""
+def check_paths(plan: Plan, costs: Sequence[CacheCost]) -> Iterator[Finding]:
+    """Say of every dataset and encoder whether it is here and usable, will be fetched, or is missing."""
     for error in plan.missing:
         yield Finding(
             "fail", str(error.where), f"{error.what}: {error.found or error.expected}", error.remedy or ""
@@ -26,10 +26,13 @@ def check_paths(plan: Plan) -> Iterator[Finding]:
     places = {f"datasets.{n}": (d.path, d.revision) for n, d in plan.datasets.items()}
     places |= {f"encoders.{n}": (e.model, e.revision) for n, e in plan.encoders.items()}
     broken = {str(error.where).removesuffix(".path") for error in plan.missing}
+    problems = {f"datasets.{cost.dataset}": " ".join(cost.problem.split()) for cost in costs if cost.problem}
     for name, (path, revision) in places.items():
         if name in broken:
             continue
-        if Path(path).exists():
+        if name in problems:
+            yield Finding("fail", name, problems[name])
+        elif Path(path).exists():
             yield _folder(name, path)
         elif revision is None:
             yield Finding("ok", name, f"{path}: fetched by the first run")

@@ -55,6 +55,8 @@ def main() -> None:
     """Run the command line; a user's mistake ends in one message and an exit code of its kind."""
     # What large libraries make as they are imported is no garbage: to look for it takes a tenth of a start.
     gc.set_threshold(100_000, 50, 50)
+    if sys.argv[1:2] != ["step"]:  # a step has a log file
+        logging.basicConfig(format="%(levelname)s: %(message)s")
     # What fails while a library lets go of a file is said in one line; h5py would print a traceback, too.
     sys.unraisablehook = lambda event: logging.warning("%s", " ".join(str(event.exc_value).split()))
     usual, sys.excepthook = sys.excepthook, lambda *_: None

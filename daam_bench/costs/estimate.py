@@ -47,6 +47,7 @@ class CacheCost:
         comparisons: of what has run.
         left_out: results that are of another configuration, and so are not compared.
         unknown: what is not known, and why.
+        problem: why the dataset's files, which are here, cannot be used as the configuration says.
     """
 
     dataset: str
@@ -65,6 +66,7 @@ class CacheCost:
     comparisons: list[Comparison]
     left_out: list[str]
     unknown: list[str]
+    problem: str
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def _cost(config: Config, plan: Plan, place: tuple[str, str], results: Path, pro
         comparisons=_comparisons(facts, actual),
         left_out=actual.left_out,
         unknown=_unknown(facts, probes.problem(facts_of_rate(config, plan, place))),
+        problem=facts.size.problem,
     )
 
 

@@ -22,6 +22,7 @@ class DatasetSize:
         samples, groups, classes: numbers.
         source: where they come from, or why they are not known.
         splits: numbers of samples of the dataset's own training and validation splits.
+        problem: why its files, which are here, cannot be used as the configuration says.
     """
 
     samples: int | None
@@ -29,6 +30,7 @@ class DatasetSize:
     classes: int | None
     source: str
     splits: tuple[int, int] | None = None
+    problem: str = ""
 
 
 def dataset_size(name: str, config: DatasetConfig, results: Path) -> DatasetSize:
@@ -42,7 +44,9 @@ def dataset_size(name: str, config: DatasetConfig, results: Path) -> DatasetSize
     try:
         chosen = choose_if_here(name, config)
     except (DaamBenchError, OSError) as error:
-        return DatasetSize(None, len(kind.groups) or None, len(kind.classes) or None, str(error))
+        problem = str(error) if Path(config.path).exists() else ""
+        groups, classes = len(kind.groups) or None, len(kind.classes) or None
+        return DatasetSize(None, groups, classes, str(error), problem=problem)
     counted: pd.DataFrame | None = chosen
     if config.clip_seconds is not None:
         counted, _ = listed_samples(name, config, results, chosen)

@@ -142,8 +142,12 @@ def use_of_splits(names: list[str], wanted: Mapping[str, str] | None, where: obj
 
 
 def usual_splits(names: Iterable[str]) -> dict[str, str]:
-    """Return `train`, `validation` or `test` by name, for names that splits usually have, in any case."""
-    return {name: _USUAL_SPLITS[name.lower()] for name in names if name.lower() in _USUAL_SPLITS}
+    """Return `train`, `validation` or `test` by name, for names that splits usually have.
+
+    Neither case nor spaces around a name count.
+    """
+    plain = {name: name.strip().lower() for name in names}
+    return {name: _USUAL_SPLITS[word] for name, word in plain.items() if word in _USUAL_SPLITS}
 
 
 def _scored_on(usual: Mapping[str, str], scored: str) -> dict[str, str]:

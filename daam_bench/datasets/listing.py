@@ -38,8 +38,23 @@ def list_samples(name: str, config: DatasetConfig) -> pd.DataFrame:
     frame = frame.assign(content_key=_content_keys(frame, folder, f"datasets.{name}"))
     if config.clip_seconds is not None:
         frame = cut_into_clips(frame, folder, config.clip_seconds)
+    _warn_of_contradictions(frame, f"datasets.{name}")
     frame.attrs = attributes
     return frame
+
+
+def _warn_of_contradictions(frame: pd.DataFrame, where: str) -> None:
+    """Say where samples of equal content have different labels: no model can be right on all of them."""
+    labels = frame.groupby("content_key")["label"].transform("nunique")
+    contradicting = frame.loc[labels > 1].sort_values("content_key", kind="stable")
+    if len(contradicting):
+        logging.warning(
+            "%s: %d of %d samples have the content of one with another label, such as %s",
+            where,
+            len(contradicting),
+            len(frame),
+            " and ".join(contradicting["sample_id"].head(2)),
+        )
 
 
 def choose_samples(name: str, config: DatasetConfig) -> pd.DataFrame:

@@ -159,7 +159,15 @@ def open_table(path: Path, encoding: str | None = None) -> pd.DataFrame:
             if isinstance(error, pd.errors.ParserError)
             else None,
         ) from None
-    return table.rename(columns=lambda name: str(name).strip())
+    table = table.rename(columns=lambda name: str(name).strip())
+    if twice := sorted(set(table.columns[table.columns.duplicated()])):
+        raise DataError(
+            "two columns have one name, but for spaces around it",
+            where=path,
+            found=", ".join(map(repr, twice)),
+            remedy="Rename one of them.",
+        )
+    return table
 
 
 def _read_text(path: Path, encoding: str) -> pd.DataFrame:

@@ -90,6 +90,9 @@ def find_cell(address: str, options: Mapping[str, str], column: str | None, resu
         if asked not in columns:
             raise unknown_name("column", asked, columns, file)
     rows = _fitting(every, table.keys, wanted, bare)
+    for name, value in wanted.items() if not rows else ():
+        if value not in (known := sorted({row[name] for row in every})):
+            raise unknown_name(name, value, known, file)
     cells = {row[name] for row in every for name in table.keys if row[name]}
     for word in bare if not rows else ():
         if word not in cells:

@@ -90,6 +90,13 @@ def guess_columns(table: pd.DataFrame, said: Said, where: object) -> dict[str, A
     return {role: columns[role] for role in _ORDER if role in columns}
 
 
+def unused_splits(table: pd.DataFrame, columns: Mapping[str, Any]) -> str | None:
+    """Return a column that is called like one of splits and is taken for nothing, or None."""
+    if "split" in columns:
+        return None
+    return _named(_left([str(name) for name in table.columns], columns), _SPLITS)
+
+
 def modality_of_files(names: Iterable[str]) -> Modality | None:
     """Return the modality that most names have the ending of; None if most have neither."""
     counts: Counter[Modality | None] = Counter()
@@ -174,7 +181,8 @@ def _fits(role: str, values: "pd.Series[Any]") -> bool:
     if role == "group":
         return 1 < len(distinct) < len(values) and "" not in distinct
     if role == "split":
-        return len(distinct) > 1 and len(usual_splits(distinct)) == len(distinct)
+        names = set(values.str.strip())
+        return len(names) > 1 and len(usual_splits(names)) == len(names)
     return len(distinct) == len(values)
 
 

@@ -31,11 +31,13 @@ from daam_bench.scaffold.columns import (
     is_usual_label,
     modality_of_column,
     modality_of_files,
+    unused_splits,
 )
 from daam_bench.scaffold.doubts import lists_of_files, may_be_classes, no_classes, numbered_alike
 from daam_bench.scaffold.files import EVERY, files_of, find_table, no_table
 
 _LONGEST_NAME = 80
+_SHOWN_SPLITS = 5
 # What a folder of a split may be called with more words around it.
 _PART = re.compile(r"(?:^|[_\-. ])(train|test|val)(?:ing|id|idation)?(?:$|[_\-. ])", re.IGNORECASE)
 
@@ -168,6 +170,13 @@ def look_at_table(path: Path, said: Mapping[str, str], columns: Said, root: Path
         seen.notes.append(
             f"column {found['label']} is taken for the label because it has the fewest different values: "
             "--label takes another"
+        )
+    if (unused := unused_splits(table, found)) is not None:
+        counts = table[unused].str.strip().value_counts().head(_SHOWN_SPLITS)
+        values = ", ".join(f"{value!r}: {count} rows" for value, count in counts.items())
+        seen.notes.append(
+            f"column {unused} is not used, because its values are not all names of splits ({values}): rename "
+            f"them to train and test, or take it by --split {unused}"
         )
     seen.unlabelled = bool((table[found["label"]].str.strip() == "").any())
     seen.splits = sorted(set(table[found["split"]].str.strip())) if "split" in found else []

@@ -133,7 +133,7 @@ def _decodable(
     bad, seconds = unreadable(frame, settings["modality"])
     if bad:
         seen.notes.append(
-            f"{len(bad)} of {len(frame)} files cannot be decoded and will be left out ({', '.join(bad[:3])})"
+            f"{len(bad)} of {len(frame)} files cannot be used and will be left out ({', '.join(bad[:3])})"
         )
     contents = set(frame.loc[frame["sample_id"].isin(bad), "content_key"])
     if seconds > _LONGEST_SECONDS and "clip_seconds" not in settings:

@@ -176,7 +176,7 @@ def test_a_local_model_without_weights_fails(plan, tmp_path):
     local = plan_of({"modality": "text", "model": "mine"})
 
     def found():
-        return {f.check: (f.level, f.found) for f in check_paths(local)}["encoders.e"]
+        return {f.check: (f.level, f.found) for f in check_paths(local, [])}["encoders.e"]
 
     assert found() == ("fail", "mine lacks config.json")
     (folder / "config.json").write_text("{}")

@@ -86,6 +86,7 @@ def test_texts_that_belong_together_are_joined(here, block, names, words, conten
             "file,label\n" + "".join(f"x/{i}.wav,{i % 2}\n" for i in range(8)),
             "none of its files is there.*--content",
         ),
+        ("text,label,label \n" + "a,b,c\n" * 9, "two columns have one name.*'label'.*Rename"),
     ],
 )
 def test_a_table_that_cannot_be_is_said_in_a_line_with_a_remedy(here, call, text, said):
@@ -108,6 +109,20 @@ def test_rows_without_a_label_and_classes_of_one_are_left_out_by_name(here, bloc
     assert any("single sample" in note and note.endswith(": 7") for note in draft["notes"])
     assert any(note.startswith("1 texts are empty") for note in draft["notes"])
     assert any("without a label" in note for note in draft["overlay"]["notes"])
+
+
+@pytest.mark.parametrize("names", [("train ", " Test"), ("train", "holdout"), ("train", "")])
+def test_a_column_of_splits_is_used_or_said_to_be_unused(here, block, names):
+    frame = reviews()
+    frame.assign(split=[names[row % 5 == 0] for row in range(len(frame))]).to_csv("t.csv", index=False)
+    found, draft, _ = block("t.csv")
+    unused = [note for note in draft["notes"] if "column split is not used" in note]
+    if names[1] == " Test":
+        assert found["splits"] == {"train": "train", "Test": "validation"}
+        assert found["folds"] == {"rule": "split_column"} and not unused
+    else:
+        assert "split" not in found["columns"]
+        assert f"'train': 48 rows, {names[1]!r}: 12 rows" in unused[0] and "--split split" in unused[0]
 
 
 def test_a_group_that_tells_the_class_is_no_group(here, block):

@@ -71,7 +71,7 @@ def test_long_recordings_are_cut_and_stay_on_one_side(here, block):
     for fold in deal_folds(usable["label"].to_numpy(), *arguments, FoldRule(**found["folds"])):
         sides = [set(usable["file"].iloc[rows]) for rows in (fold.train, fold.validation)]
         assert not sides[0] & sides[1]
-    assert any("1 of 5 files cannot be decoded" in note for note in draft["notes"])
+    assert any("1 of 5 files cannot be used" in note for note in draft["notes"])
 
 
 def test_unusable_samples_count_for_no_fold(here, block):
@@ -87,7 +87,7 @@ def test_an_image_too_large_to_open_is_left_out(here, block, monkeypatch):
     Image.new("1", (90, 90)).save("d/cat/large.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
     _, draft, _ = block("d")
-    assert any("1 of 7 files cannot be decoded" in note for note in draft["notes"])
+    assert any("1 of 7 files cannot be used" in note for note in draft["notes"])
 
 
 def test_a_further_folder_beside_splits_is_not_used(here, block):

@@ -310,6 +310,22 @@ def test_a_terminal_of_80_columns_is_enough(work, call, monkeypatch, command):
         assert {"plan": "extraction", "doctor": "processor"}[command] in "\n".join(lines).split()
 
 
+def test_doctor_names_a_dataset_that_is_here_and_cannot_be_used(work, data_of):
+    Path("mine.csv").write_text("text,label\nfine,a\nbad,b\n")
+    table = {"kind": "table", "modality": "text", "path": "mine.csv", "columns": {"label": "lable"}}
+    write(
+        Path("mine.yaml"),
+        {
+            "datasets": {"mine": table | {"folds": {"rule": "stratified", "count": 2}}},
+            "experiments": [{"dataset": "mine", "encoder": "minilm-l6"}],
+        },
+    )
+    code, findings = data_of("doctor", "--configfile", "mine.yaml")
+    (found,) = [f for f in findings if f["check"] == "datasets.mine"]
+    assert (code, found["level"]) == (1, "fail")
+    assert "unknown column 'lable'" in found["found"] and "Did you mean 'label'" in found["found"]
+
+
 def test_doctor_reports_a_wrong_configuration(work, data_of):
     write(Path("wrong.yaml"), {"experiments": [{"dataset": "vadr", "encoder": "minilm-l6"}]})
     code, findings = data_of("doctor", "--configfile", "wrong.yaml")

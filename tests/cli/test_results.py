@@ -333,6 +333,8 @@ def test_the_printed_command_repeats_one_replica(work, call):
         (("accuracy_summary:daam_v9",), "unknown cell or column 'daam_v9'"),
         (("accuracy_summary:mha:mean_percnt",), "Did you mean 'mean_percent'"),
         (("accuracy_summary:mha:daam_v2",), "no rows fit 'mha:daam_v2'"),
+        (("accuracy_summary:variant=daam_v",), "unknown variant 'daam_v'"),
+        (("accuracy_summary", "--variant", "mhaa"), "Did you mean 'mha'"),
         (("acuracy_sumary",), "Did you mean 'accuracy_summary'"),
         (("acuracy",), "accuracy_summary"),
         (("accuracy_summary", "--variant", "mha", "--parameter", "x"), "unknown column"),

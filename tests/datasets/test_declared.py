@@ -45,6 +45,14 @@ def table(tmp_path):
     return frame, tmp_path
 
 
+def test_equal_contents_with_different_labels_are_said(tmp_path, caplog):
+    words = ["x,a", "y,a", "x,b", "y,a", "z,b"]
+    (tmp_path / "t.csv").write_text("\n".join(["text,label", *words]))
+    settings = {"kind": "table", "path": str(tmp_path / "t.csv"), "modality": "text"}
+    listed(**settings, folds={"rule": "stratified", "count": 2})
+    assert "2 of 5 samples have the content of one with another label, such as 0 and 2" in caplog.text
+
+
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".parquet"])
 def test_a_table_with_named_columns(table, ending):
     frame, folder = table
