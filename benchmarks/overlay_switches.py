@@ -1,20 +1,23 @@
 """Measure the switches that no study tries, and write their effects into a page.
 
-They are D4's learning rates, which depend on the dataset, and D10 and D12, which change the extraction. Each
-is a run of `config/modalities.yaml` on one dataset with one field changed, of a few variants, on the same
-folds and with the same seeds as the run that it is compared with. Usage:
+They are D4's learning rates, which depend on the dataset, D5 where the last epoch scores (one that an inner
+part chooses lies before the rate falls), and D10 and D12, which change the extraction. Each is a run of
+`config/modalities.yaml` on one dataset with one field changed, of a few variants, on the same folds and with
+the same seeds as the run that it is compared with. Usage:
 overlay_switches.py results docs/disagreements.md
 """
 
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
 from page import origin_of, replace_figures
 
 from daam_bench.analysis.aggregate import replica_frame, title_of
+from daam_bench.analysis.marks import is_optimistic, marked
 from daam_bench.analysis.tables.cells import differences
 from daam_bench.analysis.tables.effects import paired_effect
 from daam_bench.config.merge import load_merged
@@ -37,13 +40,18 @@ class Switch:
     change: str
     dataset: str
     encoder: str
-    changed: dict[str, object]
-    base: dict[str, object] = field(default_factory=dict)
+    changed: dict[str, Any]
+    base: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_optimistic(self) -> bool:
+        """Whether the samples that score steer the changed run."""
+        return is_optimistic({"select": "inner"} | self.changed.get("protocol", {}))
 
 
-def _rate(learning_rate: float) -> dict[str, object]:
-    """Return the overlay of a learning rate, with the paper's number of epochs."""
-    return {"training": {"epochs": 35, "learning_rate": learning_rate}}
+def _paper_long(protocol: dict[str, str], **training: float) -> dict[str, Any]:
+    """Return an overlay with the paper's number of epochs."""
+    return {"training": {"epochs": 35} | training, "protocol": protocol}
 
 
 SWITCHES = (
@@ -52,8 +60,16 @@ SWITCHES = (
         "learning rate: 1e-4 to 1e-5, as the scripts have it on CIFAR-100",
         "digits",
         "dinov2-small-shaped",
-        _rate(1e-5),
-        _rate(1e-4),
+        _paper_long({}, learning_rate=1e-5),
+        _paper_long({}, learning_rate=1e-4),
+    ),
+    Switch(
+        "D5",
+        "schedule: constant to plateau, where the last epoch scores",
+        "digits",
+        "dinov2-small-shaped",
+        _paper_long({"select": "last", "schedule": "plateau"}),
+        _paper_long({"select": "last"}),
     ),
     Switch(
         "D10",
@@ -104,7 +120,7 @@ def table_of(results: Path) -> str:
                     "Change": "" if variant else switch.change,
                     "Dataset": "" if variant else f"{switch.dataset} x {switch.encoder}",
                     "Variant": title_of(variant) if variant else "all three",
-                    "Effect (points)": differences(effect, *_EFFECT)[0],
+                    "Effect (points)": marked(differences(effect, *_EFFECT), [switch.is_optimistic])[0],
                     "Runs unchanged": f"{same} of {len(scores)}",
                 }
             )

@@ -91,10 +91,12 @@ def guess_columns(table: pd.DataFrame, said: Said, where: object) -> dict[str, A
 
 
 def unused_splits(table: pd.DataFrame, columns: Mapping[str, Any]) -> str | None:
-    """Return a column that is called like one of splits and is taken for nothing, or None."""
-    if "split" in columns:
+    """Return a column that is called like one of splits, but has other values than names of splits, or None."""
+    name = _named(_left([str(name) for name in table.columns], columns), _SPLITS)
+    if "split" in columns or name is None:
         return None
-    return _named(_left([str(name) for name in table.columns], columns), _SPLITS)
+    values = set(table[name].str.strip())
+    return name if len(usual_splits(values)) < len(values) else None
 
 
 def modality_of_files(names: Iterable[str]) -> Modality | None:
