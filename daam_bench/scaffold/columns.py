@@ -91,7 +91,7 @@ def guess_columns(table: pd.DataFrame, said: Said, where: object) -> dict[str, A
 
 
 def unused_splits(table: pd.DataFrame, columns: Mapping[str, Any]) -> str | None:
-    """Return a column that is called like one of splits, but has other values than names of splits, or None."""
+    """Return a column that is called like one of splits but has other values than their names, or None."""
     name = _named(_left([str(name) for name in table.columns], columns), _SPLITS)
     if "split" in columns or name is None:
         return None
