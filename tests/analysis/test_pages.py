@@ -18,7 +18,7 @@ def results(tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def _switched(results):
     """Write runs before and after each switch: one variant gains 10 and 30 points."""
-    for row in ("D4", "D10", "D12"):
+    for row in ("D4", "D5", "D10", "D12"):
         for name, gains in (("base", (0.0, 0.0)), ("changed", (0.1, 0.3))):
             for variant in ("daam_v2", "mha", "softmax_sum"):
                 folder = results / "overlay_switches" / row / name / "runs/toy_data/tiny" / variant
@@ -48,6 +48,8 @@ def test_the_effects_of_switches_by_overlay_by_hand(page_of):
     switches = importlib.import_module("overlay_switches")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line][2:]
     assert [row[0] for row in rows if row[0]] == [switch.row for switch in switches.SWITCHES]
+    # The samples that score lower the rate in D5 alone.
+    assert [row[0] for row in rows if row[0] and "*" in row[4]] == ["D5"]
     # Two folds: +10 and +30 points for one variant, nothing for the others.
     effects = {row[3]: row[4] for row in rows[:4]}
     assert effects["DAAMv2"].startswith("+20.0 (")
