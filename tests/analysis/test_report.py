@@ -1,6 +1,7 @@
 import copy
 import html
 import json
+import math
 import re
 from html.parser import HTMLParser
 from urllib.parse import unquote
@@ -14,7 +15,7 @@ from daam_bench.analysis.names import TABLES
 from daam_bench.analysis.report import write_report
 from daam_bench.analysis.studies.write import write_study_figures
 from daam_bench.analysis.tables import find_table
-from daam_bench.records import write_finished, write_record
+from daam_bench.records import EpochRecord, write_finished, write_record
 
 MANIFEST = {
     "identity": {"dataset": "toy_data", "encoder": {"name": "tiny", "weights": "f00d"}},
@@ -73,6 +74,14 @@ def test_the_summary_says_that_a_baseline_lies_highest(folders, tmp_path, score,
     text = (tmp_path / "report.html").read_text()
     link = '<a href="runs/toy_data/tiny/best_single_layer/finished.json">'
     assert f"{said}: Logistic regression, best single layer, {link}{100 * score:.1f} %</a>." in text
+
+
+def test_the_summary_names_what_diverged(folders, tmp_path):
+    epochs = [EpochRecord(epoch=1, learning_rate=1e-4, train_loss=math.nan, validation_score=0.5)]
+    write_runs(folders[0], "mha", [[0.5], [0.5]], epochs=epochs)
+    write_report(folders, tmp_path / "figures", [], tmp_path / "report.html", "title", [])
+    summary = text_of((tmp_path / "report.html").read_text())
+    assert "Diverged, so that their scores mean nothing: 2 of 10 runs (MHA on toy_data x tiny)." in summary
 
 
 def test_every_number_of_the_summary_has_a_link(page):

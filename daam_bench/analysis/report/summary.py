@@ -1,12 +1,12 @@
 """What a reader should know first, in sentences; every number leads to what it comes from."""
 
 from collections.abc import Mapping, Sequence
-from math import isclose
+from math import isclose, isfinite
 from typing import Any
 
 import pandas as pd
 
-from daam_bench.analysis.aggregate import CACHE
+from daam_bench.analysis.aggregate import CACHE, title_of
 from daam_bench.analysis.paper.compare import ABOVE, BELOW, INSIDE, NOT_COMPARABLE, NOT_RUN
 from daam_bench.analysis.report.links import Cell, Links, runs_anchor
 from daam_bench.analysis.tables.accuracy_summary import BASELINES
@@ -22,7 +22,7 @@ def summarise(
     manifests: Sequence[Mapping[str, Any]],
     links: Links,
 ) -> list[Sentence]:
-    """Return sentences in parts: one a cache, then the paper, the data and the cost.
+    """Return sentences in parts: one a cache, then what diverged, the paper, the data and the cost.
 
     Args:
         frames: all tables by name.
@@ -32,7 +32,8 @@ def summarise(
     """
     caches = frames["accuracy_summary"].groupby(CACHE, sort=False)
     scores = [_of_cache(str(dataset), str(encoder), part, links) for (dataset, encoder), part in caches]
-    return [*scores, _of_paper(frames["paper_comparison"]), _of_data(manifests, links), _of_cost(records)]
+    others = [_of_paper(frames["paper_comparison"]), _of_data(manifests, links), _of_cost(records)]
+    return [*scores, *_of_diverged(records), *others]
 
 
 def _of_cache(dataset: str, encoder: str, part: pd.DataFrame, links: Links) -> Sentence:
@@ -86,6 +87,23 @@ def _best(part: pd.DataFrame) -> str:
         return f"No group of the variants is significantly better than {others}."
     alone = " on this split alone" if (marked["folds"] == 1).all() else ""
     return f"Significantly better than {others}{alone}: {', '.join(marked['title'])}."
+
+
+def _of_diverged(records: Sequence[RunRecord]) -> list[Sentence]:
+    """Name the variants with runs whose training loss did not stay finite; no sentence where none has."""
+    found = [r for r in records if not all(isfinite(epoch.train_loss) for epoch in r.epochs)]
+    if not found:
+        return []
+    names = sorted({f"{title_of(r.variant)} on {r.dataset} x {r.encoder}" for r in found})
+    return [
+        [
+            Cell("Diverged, so that their scores mean nothing: "),
+            Cell(f"{len(found):,}", "#every-run"),
+            Cell(" of "),
+            Cell(f"{len(records):,}", "#every-run"),
+            Cell(f" runs ({', '.join(names)})."),
+        ]
+    ]
 
 
 def _of_paper(comparison: pd.DataFrame) -> Sentence:
