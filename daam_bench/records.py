@@ -15,8 +15,10 @@ Derived runs have the same files below `results/studies/<dataset>/<encoder>/<stu
 
 import hashlib
 import json
+import math
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,6 +56,11 @@ class EpochRecord(BaseModel):
     validation_loss: float | None = None
     validation_score: float
     inner_score: float | None = Field(None, description="on the held-out part of the training split")
+
+
+def diverged_in(epochs: Iterable[EpochRecord]) -> int | None:
+    """Return the first epoch whose training loss is not finite, or None: the replica diverged there."""
+    return next((e.epoch for e in epochs if not math.isfinite(e.train_loss)), None)
 
 
 class EntropyRecord(BaseModel):

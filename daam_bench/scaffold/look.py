@@ -176,7 +176,7 @@ def look_at_table(path: Path, said: Mapping[str, str], columns: Said, root: Path
         values = ", ".join(f"{value!r}: {count} rows" for value, count in counts.items())
         seen.notes.append(
             f"column {unused} is not used, because its values are not all names of splits ({values}): rename "
-            f"them to train and test, or take it by --split {unused}"
+            "them to train and test, or say by `columns.split` and `splits` what each is for"
         )
     seen.unlabelled = bool((table[found["label"]].str.strip() == "").any())
     seen.splits = sorted(set(table[found["split"]].str.strip())) if "split" in found else []

@@ -16,7 +16,7 @@ from daam_bench.config import Protocol, TrainingConfig
 from daam_bench.heads.convolution import convolution_pair
 from daam_bench.heads.decoder import ConvolutionalDecoder
 from daam_bench.heads.model import AttentionClassifier, Classifier
-from daam_bench.records import EpochRecord
+from daam_bench.records import EpochRecord, diverged_in
 from daam_bench.training.batches import Batch, WholeBatches
 from daam_bench.training.folds import Rows
 from daam_bench.training.losses import loss_of
@@ -97,8 +97,8 @@ class Replica:
     @property
     def divergence(self) -> str:
         """What to say of a replica whose training loss did not stay finite; empty of any other."""
-        diverged = (e.epoch for e in self.epochs if not math.isfinite(e.train_loss))
-        return next((f"diverged: no finite training loss in epoch {epoch}" for epoch in diverged), "")
+        epoch = diverged_in(self.epochs)
+        return "" if epoch is None else f"diverged: no finite training loss in epoch {epoch}"
 
     def train_on(self, buffer: Buffer, epoch: int) -> None:
         """Take the optimiser's steps of all full batches up to the end of a buffer."""

@@ -122,7 +122,7 @@ def test_a_column_of_splits_is_used_or_said_to_be_unused(here, block, names):
         assert found["folds"] == {"rule": "split_column"} and not unused
     else:
         assert "split" not in found["columns"]
-        assert f"'train': 48 rows, {names[1]!r}: 12 rows" in unused[0] and "--split split" in unused[0]
+        assert f"'train': 48 rows, {names[1]!r}: 12 rows" in unused[0] and "`splits`" in unused[0]
 
 
 def test_a_group_that_tells_the_class_is_no_group(here, block):

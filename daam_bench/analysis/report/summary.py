@@ -1,7 +1,7 @@
 """What a reader should know first, in sentences; every number leads to what it comes from."""
 
 from collections.abc import Mapping, Sequence
-from math import isclose, isfinite
+from math import isclose
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,7 @@ from daam_bench.analysis.paper.compare import ABOVE, BELOW, INSIDE, NOT_COMPARAB
 from daam_bench.analysis.report.links import Cell, Links, runs_anchor
 from daam_bench.analysis.tables.accuracy_summary import BASELINES
 from daam_bench.analysis.tables.cells import METRICS
-from daam_bench.records import RunRecord
+from daam_bench.records import RunRecord, diverged_in
 
 Sentence = list[Cell]
 
@@ -91,7 +91,7 @@ def _best(part: pd.DataFrame) -> str:
 
 def _of_diverged(records: Sequence[RunRecord]) -> list[Sentence]:
     """Name the variants with runs whose training loss did not stay finite; no sentence where none has."""
-    found = [r for r in records if not all(isfinite(epoch.train_loss) for epoch in r.epochs)]
+    found = [r for r in records if diverged_in(r.epochs) is not None]
     if not found:
         return []
     names = sorted({f"{title_of(r.variant)} on {r.dataset} x {r.encoder}" for r in found})
