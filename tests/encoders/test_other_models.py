@@ -124,6 +124,7 @@ def test_a_tokenizer_needs_no_token_for_padding(tmp_path):
     transformers.PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(tmp_path)
     built("Llama", SMALL).save_pretrained(tmp_path)
     encoder = load_encoder("e", EncoderConfig(modality="text", model=str(tmp_path)))
+    assert encoder.tokenizer.pad_token_id is None
     check(encoder, encoder.prepare(pd.DataFrame({"text": TEXTS}), Path()).inputs, layers=5)
 
 
