@@ -151,7 +151,9 @@ def _begin(encoder: Encoder, prepared: Prepared, dtype: str, streams: Executor, 
     def encode(rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]:
         values = _encode_halved(encoder, prepared, rows.tolist(), budget)
         stored = values.to(getattr(torch, dtype))
-        return stored.numpy(), torch.isfinite(stored).all(dim=(1, 2)).numpy()
+        # No sum of finite values of these precisions overflows; looking at each takes four times as long.
+        sums = stored.sum(dim=(1, 2), dtype=torch.float64)
+        return stored.numpy(), torch.isfinite(sums).numpy()
 
     return _Window(prepared, batches, streams.map(encode, batches))
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,8 @@ class TextEncoder:
     unit, units_per_position = "tokens", 1.0
 
     def __init__(self, config: EncoderConfig) -> None:
+        # One thread for each call: more would take turns with the threads that encode.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self.tokenizer = open_pretrained(AutoTokenizer.from_pretrained, config)
         self.model: Any = open_model(config)
         longest = longest_input(self.model, self.tokenizer)

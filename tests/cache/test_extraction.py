@@ -121,6 +121,24 @@ def test_a_value_that_the_stored_precision_cannot_hold_is_quarantined():
     assert found.quarantined == {"b": "the encoder's output is not finite in float16"}
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_largest_values_are_kept_and_infinite_ones_are_not_whatever_their_signs(dtype):
+    largest = float(np.finfo(dtype).max)
+
+    class Signed(Lengths):
+        def encode(self, prepared):
+            values = torch.full((len(prepared), self.layers, self.features), largest)
+            for row, size in enumerate(prepared):
+                if size == 2:
+                    values[row, 0, 0], values[row, 2, 4] = torch.inf, -torch.inf
+            return values
+
+    frame = pd.DataFrame({"sample_id": list("abc"), "size": [7, 2, 3]})
+    (found,) = encode_runs(Signed(), [frame], Path(), dtype=dtype)
+    assert list(found.quarantined) == ["b"]
+    assert (found.block[[0, 2]] == np.dtype(dtype).type(largest)).all()
+
+
 def extract(folder, real_resources, kind, samples_per_group=11, parts=1, **settings):
     path = str(real_resources / "vader")
     dataset = DatasetConfig(kind="vader", path=path, samples_per_group=samples_per_group)

@@ -19,7 +19,7 @@ def calls(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("shape", [(7,), (5, 7), (3, 5, 7)])
+@pytest.mark.parametrize("shape", [(7,), (5, 7), (3, 5, 7), (478, 7), (2, 239, 7)])
 @pytest.mark.parametrize("with_bias", [True, False])
 def test_it_gives_what_float64_gives(shape, with_bias, calls):
     torch.manual_seed(0)
@@ -48,3 +48,15 @@ def test_a_layer_of_a_model_is_computed_by_it(calls):
     with torch.inference_mode(), OneDnnLinear():
         torch.nn.Linear(7, 11)(torch.ones(3, 7))
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows"),
+    [((480, 7), 480), ((467, 7), 480), ((2, 239, 7), 480), ((257, 7), 257), ((5, 7), 5), ((1, 750, 7), 752)],
+)
+def test_numbers_of_rows_are_rounded_up_where_that_adds_little(shape, rows, calls):
+    with torch.inference_mode(), OneDnnLinear():
+        found = F.linear(torch.ones(shape), torch.ones(11, 7))
+    assert torch.equal(found, torch.full((*shape[:-1], 11), 7.0))
+    ((x, *_),) = calls
+    assert x.numel() // 7 == rows
