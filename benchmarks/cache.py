@@ -70,10 +70,7 @@ def vader(count: int | None = None) -> pd.DataFrame:
 
 
 def extraction(encoder: Any, samples: pd.DataFrame, spec: ExtractionSpec = SPEC) -> Callable[[], int]:
-    """Return what fills a new cache from an open job, and returns its bytes on disk.
-
-    Caches stay in `CACHES` until the end: removing them is no part of an extraction.
-    """
+    """Return what fills a new cache in `CACHES` from an open job, and returns its bytes on disk."""
     layout, identity = describe(spec, encoder, samples)
 
     def extract() -> int:
@@ -84,6 +81,12 @@ def extraction(encoder: Any, samples: pd.DataFrame, spec: ExtractionSpec = SPEC)
             return sum(file.stat().st_size for file in writer.path.rglob("*") if file.is_file())
 
     return extract
+
+
+def remove_caches() -> None:
+    """Remove what extractions have left; that is no part of one."""
+    for folder in CACHES.iterdir():
+        shutil.rmtree(folder)
 
 
 def batches_of(encoder: Any, inputs: list[Any], rows_per_chunk: int) -> list[list[Any]]:
@@ -137,7 +140,8 @@ def measure_extraction() -> tuple[dict[str, float], dict[str, Any]]:
     few_batches = batches_of(encoder, few_inputs, rows_per_chunk)
     # What differs by a few percent takes all samples, and rounds of its own.
     close = interleave(
-        {"bare": lambda: bare_forwards(encoder, batches, side_by_side=True), "extraction": extract}
+        {"bare": lambda: bare_forwards(encoder, batches, side_by_side=True), "extraction": extract},
+        remove_caches,
     )
     seconds = interleave(
         {
@@ -145,7 +149,8 @@ def measure_extraction() -> tuple[dict[str, float], dict[str, Any]]:
             "bare_one_after_another": lambda: bare_forwards(encoder, few_batches, side_by_side=False),
             "naive": lambda: naive(encoder, few_inputs, NAIVE_BATCH),
             "one_by_one": lambda: naive(encoder, few_inputs, 1),
-        }
+        },
+        remove_caches,
     )
     stored = extract_few()
     unpooled = naive(encoder, few_inputs, NAIVE_BATCH)

@@ -17,15 +17,23 @@ ROUNDS = 5
 Facts = dict[str, Any]
 
 
-def interleave(ways: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, list[float]]:
-    """Time each way once a round, after a round that is not counted: what disturbs one disturbs all."""
+def interleave(
+    ways: Mapping[str, Callable[[], object]], after: Callable[[], object] = lambda: None
+) -> dict[str, list[float]]:
+    """Time each way once a round, after a round that is not counted: what disturbs one disturbs all.
+
+    Args:
+        ways: what is timed.
+        after: called after each way, outside of its time.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(rounds + 1):
+    for number in range(ROUNDS + 1):
         for name, way in ways.items():
             start = perf_counter()
             way()
             if number:
                 seconds[name].append(perf_counter() - start)
+            after()
     return seconds
 
 

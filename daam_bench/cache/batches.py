@@ -20,9 +20,9 @@ from daam_bench.errors import EncoderError
 
 _Begun = TypeVar("_Begun")
 
-# Larger batches gain nothing on a CPU, and their buffers are more than malloc keeps (`allocator`). Lengths
-# are sorted: few positions are padding.
-POSITIONS_ON_CPU, _POSITIONS_ON_GPU = 512, 32768
+# Smaller batches cost more calls than they save, larger ones more memory, on a CPU buffers that malloc does
+# not keep (`allocator`). Lengths are sorted: few positions are padding.
+POSITIONS_ON_CPU, _POSITIONS_ON_GPU = 768, 32768
 _STREAMS_ON_CPU = 4
 _MOST_PREPARED = 8  # windows at once
 _COMPARED_SAMPLES = 16
@@ -165,9 +165,10 @@ def _finish(
     problems = dict(window.prepared.problems)
     lengths = np.array(window.prepared.lengths)
     for rows, (values, usable) in zip(window.batches, window.results, strict=True):
-        result.block[start + rows[usable]] = values[usable]
-        result.lengths[start + rows[usable]] = lengths[rows[usable]]
+        result.block[start + rows] = values
+        result.lengths[start + rows] = lengths[rows]
         for row in rows[~usable].tolist():
+            result.block[start + row], result.lengths[start + row] = np.nan, -1
             problems[row] = f"the encoder's output is not finite in {values.dtype}"
         done(len(rows), int(lengths[rows].sum()))
     done(len(window.prepared.problems), 0)

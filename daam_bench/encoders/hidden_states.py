@@ -132,24 +132,27 @@ class LayerPooler:
         weights: dict[torch.device, Tensor] = {}  # layers may lie on several devices
 
         def quick_mean(states: Tensor) -> Tensor:
-            if states.device not in weights:
-                weights[states.device] = mean_weights(mask.to(states.device))
-            return weighted_sum(states, weights[states.device])
+            device = states.device
+            if device not in weights:
+                weights[device] = mean_weights(mask.to(device))
+            return weighted_sum(states, weights[device])
 
         if self._padding_is_finite:
             pooled = self._run(inputs, quick_mean)
             if bool(torch.isfinite(pooled.sum())):
                 return pooled
             self._padding_is_finite = False
-        return self._run(inputs, lambda states: masked_mean(states, mask.to(states.device)))
+        return self._run(inputs, lambda states: masked_mean(states, mask.to(states.device)).unsqueeze(1))
 
     def _run(
-        self, inputs: Mapping[str, Tensor], mean: Callable[[Tensor], Tensor]
+        self,
+        inputs: Mapping[str, Tensor],
+        mean: Callable[[Float[Tensor, "batch time feature"]], Float[Tensor, "batch 1 feature"]],
     ) -> Float[Tensor, "batch layer feature"]:
         if self.blocks is None:
             with OneDnnLinear():
                 states = self.model(**inputs, output_hidden_states=True).hidden_states
-            return torch.stack([mean(layer).cpu() for layer in states[1:]], dim=1)
+            return torch.cat([mean(layer).cpu() for layer in states[1:]], dim=1)
         pooled: list[Tensor] = []
         own = get_ident()
 
@@ -168,7 +171,7 @@ class LayerPooler:
                     hook.remove()
         if self.last_is_normalised:
             pooled[-1:] = [mean(last)]
-        return torch.stack([layer.cpu() for layer in pooled], dim=1)
+        return torch.cat([layer.cpu() for layer in pooled], dim=1)
 
 
 def run_once(model: nn.Module, inputs: Mapping[str, Tensor], **options: bool) -> Any:
