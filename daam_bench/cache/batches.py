@@ -81,10 +81,12 @@ def encode_runs(
     """
     budget = Budget.of_device()
     windows = [run.iloc[i : i + encoder.window] for run in runs for i in range(0, len(run), encoder.window)]
-    # A GPU is faster than one thread decodes; on a CPU more threads would take from the forward passes.
-    most = min(_MOST_PREPARED, os.cpu_count() or 1) if torch.cuda.is_available() else 1
+    # A GPU is faster than one thread decodes; on a CPU more threads would take turns with those that encode.
+    on_gpu = torch.cuda.is_available()
+    most = min(_MOST_PREPARED, os.cpu_count() or 1) if on_gpu else 1
     with encoding_streams() as streams, ThreadPoolExecutor(most, thread_name_prefix="prepare") as pool:
-        prepared = _ahead((pool.submit(encoder.prepare, window, folder) for window in windows), most)
+        preparing = pool if on_gpu else streams
+        prepared = _ahead((preparing.submit(encoder.prepare, window, folder) for window in windows), most)
         # While the last batches of a window are computed, or its chunk is written, no stream waits.
         begun = _ahead((_begin(encoder, window.result(), dtype, streams, budget) for window in prepared), 1)
         for run in runs:
