@@ -267,9 +267,9 @@ class Spread(Lengths):
 
 def test_the_difference_of_batching_is_measured_within_the_budget():
     encoder = Spread()
-    assert batching_difference(encoder, table([*range(1, 40), 120]), ".") == 0
+    assert batching_difference(encoder, table([*range(1, 40), 180]), ".") == 0
     together = encoder.batches[0]
-    assert (len(together), min(together), max(together)) == (4, 1, 120)
+    assert (len(together), min(together), max(together)) == (4, 1, 180)
     encoder = Spread()
     assert batching_difference(encoder, table([1, 400, 401]), ".") == 0
     assert encoder.batches[0] == [1, 401]
