@@ -20,8 +20,8 @@ from daam_bench.errors import EncoderError
 
 _Begun = TypeVar("_Begun")
 
-# Smaller batches cost more calls than they save, larger ones more memory, on a CPU buffers that malloc does
-# not keep (`allocator`). Lengths are sorted: few positions are padding.
+# Smaller batches cost more calls; larger ones take more memory, on a CPU even more than malloc keeps
+# (`allocator`). Lengths are sorted: few positions are padding.
 POSITIONS_ON_CPU, _POSITIONS_ON_GPU = 768, 32768
 _STREAMS_ON_CPU = 4
 _MOST_PREPARED = 8  # windows at once
