@@ -38,7 +38,7 @@ from daam_bench.cache.writer import CacheWriter
 from daam_bench.config import CacheConfig, DatasetConfig, EncoderConfig
 from daam_bench.datasets.listing import list_samples
 from daam_bench.encoders.base import load_encoder
-from daam_bench.encoders.linear import OneDnnLinear
+from daam_bench.encoders.onednn import OneDnn
 from daam_bench.encoders.pooling import masked_mean
 from daam_bench.training.batches import WholeBatches
 from daam_bench.training.order import order_in_buffer
@@ -105,7 +105,7 @@ def bare_forwards(encoder: Any, batches: list[list[Any]], side_by_side: bool) ->
     """Forward batches and keep nothing: one to a thread as in an extraction, or each on all threads."""
 
     def forward(batch: list[Any]) -> None:
-        with torch.inference_mode(), OneDnnLinear():  # both are of the thread that sets them
+        with torch.inference_mode(), OneDnn():  # both are of the thread that sets them
             padded, _ = encoder.batch(batch)
             encoder.model(**padded)
 

@@ -14,6 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from rich.progress import Progress
 
+from daam_bench.allocator import loaded_objects_spared
 from daam_bench.cache.batches import Encoded, batching_difference, encode_runs
 from daam_bench.cache.identity import SCHEMA_VERSION, CacheIdentity, digest_of_samples, hash_model
 from daam_bench.cache.manifest import MANIFEST, store_name, write_manifest
@@ -132,6 +133,7 @@ def fill(
         logging.info("nothing is missing in %s", writer.path)
     rates = Rates(encoder, progress, f"{spec.dataset} x {spec.encoder_name}", total, journal)
     with (
+        loaded_objects_spared(),
         ReusableRows(writer.path, writer.identity, bool(missing)) as rows,
         ThreadPoolExecutor(1, thread_name_prefix="write") as pool,
     ):

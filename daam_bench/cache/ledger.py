@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from daam_bench.cache.places import is_remote, lock_of, remove, sync, write_whole
@@ -29,7 +30,7 @@ class LedgerEntry(BaseModel):
 
 def hash_block(block: Block) -> str:
     """Return the sha256 of a block's values in row-major order."""
-    return hashlib.sha256(block.tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(block).view(np.uint8).data).hexdigest()
 
 
 class Ledger:

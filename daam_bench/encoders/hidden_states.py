@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from daam_bench.encoders.linear import OneDnnLinear
+from daam_bench.encoders.onednn import OneDnn
 from daam_bench.encoders.pooling import masked_mean, mean_weights, weighted_sum
 from daam_bench.encoders.precision import in_float32
 from daam_bench.errors import EncoderError
@@ -150,7 +150,7 @@ class LayerPooler:
         mean: Callable[[Float[Tensor, "batch time feature"]], Float[Tensor, "batch 1 feature"]],
     ) -> Float[Tensor, "batch layer feature"]:
         if self.blocks is None:
-            with OneDnnLinear():
+            with OneDnn():
                 states = self.model(**inputs, output_hidden_states=True).hidden_states
             return torch.cat([mean(layer).cpu() for layer in states[1:]], dim=1)
         pooled: list[Tensor] = []
@@ -163,7 +163,7 @@ class LayerPooler:
         with self._hooking:  # torch numbers hooks without a lock of its own
             hooks = [block.register_forward_hook(keep) for block in self.blocks]
         try:
-            with OneDnnLinear():
+            with OneDnn():
                 last = self.model(**inputs).last_hidden_state
         finally:
             with self._hooking:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from daam_bench.adapters.low_rank import LowRankAdapters
 from daam_bench.cache.batches import batches_by_length
 from daam_bench.encoders.base import OpenEncoder
-from daam_bench.encoders.linear import OneDnnLinear
+from daam_bench.encoders.onednn import OneDnn
 from daam_bench.encoders.pooling import masked_mean
 from daam_bench.heads.model import Classifier, ParameterCounts, trainable
 from daam_bench.tuning.samples import Sample, SampleReader
@@ -104,7 +104,7 @@ class EncoderClassifier(Classifier):
         samples = self._reader.take(rows.tolist())
         parts = self._divide(samples)
         # oneDNN takes part only where no gradient is asked for.
-        with OneDnnLinear():
+        with OneDnn():
             logits = [self._logits([samples[place] for place in part]) for part in parts]
         return torch.cat(logits)[_inverse(parts)]
 

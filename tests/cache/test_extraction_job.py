@@ -1,5 +1,6 @@
 """The life of an extraction job, with a stand-in encoder: resumed, healed, stopped, measured."""
 
+import gc
 import json
 import logging
 
@@ -87,6 +88,16 @@ def finish(folder, parts=1, **settings):
 
 
 SIZES = [7, 2, 3, 11, 5, 13, 17]
+
+
+def test_what_is_loaded_is_not_searched_for_garbage_while_samples_are_encoded(tmp_path, encoder, monkeypatch):
+    spared, encode = [], encoder.encode
+    monkeypatch.setattr(
+        encoder, "encode", lambda some: (spared.append(gc.get_freeze_count()), encode(some))[1]
+    )
+    extract(tmp_path, table(SIZES))
+    assert max(spared) > 1000
+    assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.parametrize("kind", ["zarr", "hdf5"])
