@@ -97,3 +97,14 @@ def test_gelu_of_any_part_of_a_tensor(cut, options):
     with torch.inference_mode(), OneDnn():
         found = F.gelu(part, **options)
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_gelu_is_called_in_every_way_it_can_be():
+    x, out = torch.linspace(-3, 3, 131 * 7).view(131, 7), torch.empty(131, 7)
+    expected = F.gelu(x)
+    with torch.inference_mode(), OneDnn():
+        single, named = F.gelu(x[0, 0]), F.gelu(input=x)
+        F.gelu(x, out=out)
+    torch.testing.assert_close(single, expected[0, 0])
+    torch.testing.assert_close(named, expected)
+    torch.testing.assert_close(out, expected)
