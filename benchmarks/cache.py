@@ -39,7 +39,7 @@ from daam_bench.config import CacheConfig, DatasetConfig, EncoderConfig
 from daam_bench.datasets.listing import list_samples
 from daam_bench.encoders.base import load_encoder
 from daam_bench.encoders.onednn import OneDnn
-from daam_bench.encoders.pooling import masked_mean
+from daam_bench.encoders.pooling import MaskedMean
 from daam_bench.training.batches import WholeBatches
 from daam_bench.training.order import order_in_buffer
 from daam_bench.training.source import StreamingSource
@@ -125,7 +125,7 @@ def naive(encoder: Any, inputs: list[Any], size: int) -> int:
     for start in range(0, len(order), size):
         padded, mask = encoder.batch([inputs[row] for row in order[start : start + size]])
         kept.append((encoder.model(**padded, output_hidden_states=True).hidden_states[1:], mask))
-    pooled = [torch.stack([masked_mean(s, mask) for s in states], dim=1) for states, mask in kept]
+    pooled = [torch.stack([*map(MaskedMean(mask), states)], dim=1) for states, mask in kept]
     assert sum(map(len, pooled)) == len(inputs)
     return sum(state.numel() * state.element_size() for states, _ in kept for state in states)
 

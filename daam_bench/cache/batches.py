@@ -4,7 +4,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ _Begun = TypeVar("_Begun")
 POSITIONS_ON_CPU, _POSITIONS_ON_GPU = 768, 32768
 _STREAMS_ON_CPU = 4
 _MOST_PREPARED = 8  # windows at once
+_SECONDS_BETWEEN_LOOKS = 0.5
 _COMPARED_SAMPLES = 16
 # Larger differences between batched and single samples, in units of a layer's RMS, are warned of.
 _USUAL_DIFFERENCE = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}
@@ -73,27 +74,40 @@ def encode_runs(
         encoder: a frozen encoder.
         runs: tables of samples, such as those of one chunk each; they may be empty.
         folder: what the column `file` is relative to.
-        done: called after each batch with its numbers of samples and of positions.
+        done: called from time to time with the numbers of samples and of positions since the last call.
         dtype: precision of the values; a sample with one that it cannot hold is quarantined.
 
     Raises:
         EncoderError: if one sample alone does not fit into the GPU's memory.
     """
     budget = Budget.of_device()
-    windows = [run.iloc[i : i + encoder.window] for run in runs for i in range(0, len(run), encoder.window)]
+    # An empty run is one empty window.
+    windows = [(run, i) for run in runs for i in range(0, len(run) or 1, encoder.window)]
     # A GPU is faster than one thread decodes; on a CPU more threads would take turns with those that encode.
     on_gpu = torch.cuda.is_available()
     most = min(_MOST_PREPARED, os.cpu_count() or 1) if on_gpu else 1
     with encoding_streams() as streams, ThreadPoolExecutor(most, thread_name_prefix="prepare") as pool:
         preparing = pool if on_gpu else streams
-        prepared = _ahead((preparing.submit(encoder.prepare, window, folder) for window in windows), most)
+        prepared = _ahead(
+            (
+                preparing.submit(encoder.prepare, run.iloc[i : i + encoder.window], folder)
+                for run, i in windows
+            ),
+            most,
+        )
+
+        def begin() -> Iterator[_Window]:
+            for (run, start), preparation in zip(windows, prepared, strict=True):
+                if start == 0:
+                    result = _empty(encoder, run, dtype)
+                ids = run["sample_id"].iloc[start : start + encoder.window].tolist()
+                yield _begin(encoder, preparation.result(), ids, start, result, streams, budget)
+
         # While the last batches of a window are computed, or its chunk is written, no stream waits.
-        begun = _ahead((_begin(encoder, window.result(), dtype, streams, budget) for window in prepared), 1)
-        for run in runs:
-            result = _empty(encoder, run, dtype)
-            for start in range(0, len(run), encoder.window):
-                _finish(next(begun), run["sample_id"], start, result, done)
-            yield result
+        for window in _ahead(begin(), 1):
+            _finish(window, done)
+            if window.start + encoder.window >= len(window.result.block):
+                yield window.result
 
 
 def _ahead(begun: Iterator[_Begun], count: int) -> Iterator[_Begun]:
@@ -134,47 +148,66 @@ def _empty(encoder: Encoder, run: pd.DataFrame, dtype: str) -> Encoded:
 
 
 @dataclass(frozen=True)
+class _Batch:
+    """What went through the encoder: numbers of samples and of their positions, and the unusable rows."""
+
+    samples: int
+    positions: int
+    unusable: list[int]
+
+
+@dataclass(frozen=True)
 class _Window:
-    """Samples that are being encoded: their batches as row numbers, and values and usable rows of each."""
+    """Samples that are prepared and encoded together; they fill `result` from row `start` on."""
 
-    prepared: Prepared
-    batches: list[npt.NDArray[np.int64]]
-    results: Iterator[tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]]
+    sample_ids: list[str]
+    start: int
+    result: Encoded
+    problems: dict[int, str]
+    batches: list[Future[_Batch]]
 
 
-def _begin(encoder: Encoder, prepared: Prepared, dtype: str, streams: Executor, budget: Budget) -> _Window:
+def _begin(
+    encoder: Encoder,
+    prepared: Prepared,
+    sample_ids: list[str],
+    start: int,
+    result: Encoded,
+    streams: Executor,
+    budget: Budget,
+) -> _Window:
     """Hand the batches of a window to the streams."""
     good = [row for row in range(len(prepared.inputs)) if row not in prepared.problems]
-    batches = [
-        np.array([good[i] for i in batch])
-        for batch in batches_by_length([prepared.positions[row] for row in good], budget.positions)
-    ]
+    batches = batches_by_length([prepared.positions[row] for row in good], budget.positions)
+    block, lengths = torch.from_numpy(result.block), np.array(prepared.lengths)
 
-    def encode(rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]:
-        values = _encode_halved(encoder, prepared, rows.tolist(), budget)
-        stored = values.to(getattr(torch, dtype))
+    def encode(rows: list[int]) -> _Batch:
+        values = _encode_halved(encoder, prepared, rows, budget).to(block.dtype)
         # No sum of finite values of these precisions overflows; looking at each takes four times as long.
-        sums = stored.sum(dim=(1, 2), dtype=torch.float64)
-        return stored.numpy(), torch.isfinite(sums).numpy()
+        usable = torch.isfinite(values.sum(dim=(1, 2), dtype=torch.float64)).tolist()
+        kept = [row for row, good in zip(rows, usable, strict=True) if good]
+        # Here and not by the thread that waits: values that wait for it would lie between blocks of memory
+        # that later batches ask for anew.
+        block[[start + row for row in kept]] = values if all(usable) else values[usable]
+        result.lengths[[start + row for row in kept]] = lengths[kept]
+        return _Batch(len(rows), int(lengths[rows].sum()), sorted({*rows} - {*kept}))
 
-    return _Window(prepared, batches, streams.map(encode, batches))
+    futures = [streams.submit(encode, [good[i] for i in batch]) for batch in batches]
+    return _Window(sample_ids, start, result, prepared.problems, futures)
 
 
-def _finish(
-    window: _Window, sample_ids: pd.Series, start: int, result: Encoded, done: Callable[[int, int], None]
-) -> None:
-    """Put what comes out of a window into its place in `result`, from row `start` on."""
-    problems = dict(window.prepared.problems)
-    lengths = np.array(window.prepared.lengths)
-    for rows, (values, usable) in zip(window.batches, window.results, strict=True):
-        result.block[start + rows] = values
-        result.lengths[start + rows] = lengths[rows]
-        for row in rows[~usable].tolist():
-            result.block[start + row], result.lengths[start + row] = np.nan, -1
-            problems[row] = f"the encoder's output is not finite in {values.dtype}"
-        done(len(rows), int(lengths[rows].sum()))
-    done(len(window.prepared.problems), 0)
-    result.quarantined.update({sample_ids.iloc[start + row]: problems[row] for row in sorted(problems)})
+def _finish(window: _Window, done: Callable[[int, int], None]) -> None:
+    """Wait for a window and note which of its samples have no result."""
+    result, problems, pending = window.result, dict(window.problems), set(window.batches)
+    reason = f"the encoder's output is not finite in {result.block.dtype}"
+    while pending:
+        # Not one by one: each time a stream would have to give way.
+        finished, pending = wait(pending, _SECONDS_BETWEEN_LOOKS, FIRST_EXCEPTION)
+        batches = [future.result() for future in finished]
+        problems |= {row: reason for batch in batches for row in batch.unusable}
+        done(sum(batch.samples for batch in batches), sum(batch.positions for batch in batches))
+    done(len(window.problems), 0)
+    result.quarantined.update({window.sample_ids[row]: problems[row] for row in sorted(problems)})
 
 
 def _encode_halved(encoder: Encoder, prepared: Prepared, rows: list[int], budget: Budget) -> torch.Tensor:
@@ -204,16 +237,11 @@ def batches_by_length(lengths: list[int], positions: int) -> Iterator[list[int]]
 
     A sample longer than `positions` is a batch of its own.
     """
-    batch: list[int] = []
-    longest = 0
-    for row in np.argsort(np.negative(lengths), kind="stable").tolist():
-        longest = max(longest, lengths[row])
-        if batch and longest * (len(batch) + 1) > positions:
-            yield batch
-            batch, longest = [], lengths[row]
-        batch.append(row)
-    if batch:
-        yield batch
+    rows = np.argsort(np.negative(lengths), kind="stable").tolist()
+    while rows:
+        size = max(1, positions // max(1, lengths[rows[0]]))
+        yield rows[:size]
+        rows = rows[size:]
 
 
 def batching_difference(encoder: Encoder, samples: pd.DataFrame, folder: Path) -> float | None:

@@ -177,8 +177,7 @@ def _chunks(
     parts = {index: samples.iloc[layout.rows_of(index)] for index in missing}
     to_compute = []
     for part in parts.values():
-        known = part["content_key"].isin([key for key in part["content_key"] if key in rows])
-        to_compute.append(part[~known.to_numpy()])
+        to_compute.append(part[~rows.are_among(part["content_key"])])
     folder = folder_of(samples)
     encoded = encode_runs(encoder, to_compute, folder, rates.encoded, layout.dtype)
     for (index, part), run, found in zip(parts.items(), to_compute, encoded, strict=True):

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 from daam_bench.cache.identity import CacheIdentity, digest_of_samples
 from daam_bench.cache.ledger import Ledger, LedgerEntry, hash_block, ledger_path
@@ -51,6 +53,10 @@ class ReusableRows:
 
     def __contains__(self, content: str) -> bool:
         return content in self._places
+
+    def are_among(self, contents: pd.Series) -> npt.NDArray[np.bool_]:
+        """Return of which contents there are rows."""
+        return contents.isin([*self._places]).to_numpy()
 
     def row(self, content: str) -> tuple[Block, int] | None:
         """Return values [layer, feature] and length of a sample's content; None if they are damaged."""

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from daam_bench.encoders.onednn import OneDnn
-from daam_bench.encoders.pooling import masked_mean, mean_weights, weighted_sum
+from daam_bench.encoders.pooling import MaskedMean
 from daam_bench.encoders.precision import in_float32
 from daam_bench.errors import EncoderError
 
@@ -33,7 +33,6 @@ class LayerPooler:
         self.model, self.layers, self.features = model, layers, 0
         self.blocks: nn.ModuleList | None = None
         self.last_is_normalised = False
-        self._padding_is_finite = True  # until a batch shows otherwise
         self._hooking = Lock()
 
     @torch.inference_mode()
@@ -70,13 +69,18 @@ class LayerPooler:
                 expected=f"{tuple(mask.shape)} [batch, time]",
                 found=str(tuple(states[-1].shape[:2])),
             )
-        expected = torch.stack([masked_mean(s, mask.to(s.device)).cpu() for s in states[1:]], dim=1)
+        expected = torch.stack([MaskedMean(mask.to(s.device))(s).cpu() for s in states[1:]], dim=1)
         hooked = product(_lists_of(self.model, self.layers), (False, True))
         for blocks, last_is_normalised in [*hooked, (None, False)]:
             self.blocks, self.last_is_normalised = blocks, last_is_normalised
             try:
                 found = self.pool(inputs, mask)
-            except (RuntimeError, IndexError, TypeError):  # modules that are no layers have other outputs
+            except (
+                RuntimeError,
+                IndexError,
+                TypeError,
+                ValueError,
+            ):  # modules that are no layers have other outputs
                 continue
             if _equal(found, expected, states[-1].dtype):
                 return
@@ -129,49 +133,48 @@ class LayerPooler:
         self, inputs: Mapping[str, Tensor], mask: Bool[Tensor, "batch time"]
     ) -> Float[Tensor, "batch layer feature"]:
         """Return the masked mean over time of every layer, float32, on the CPU."""
-        weights: dict[torch.device, Tensor] = {}  # layers may lie on several devices
+        means = {mask.device: MaskedMean(mask)}
 
-        def quick_mean(states: Tensor) -> Tensor:
-            device = states.device
-            if device not in weights:
-                weights[device] = mean_weights(mask.to(device))
-            return weighted_sum(states, weights[device])
+        def mean(states: Tensor) -> Tensor:
+            if states.device not in means:  # layers may lie on several devices
+                means[states.device] = MaskedMean(mask.to(states.device))
+            return means[states.device](states)
 
-        if self._padding_is_finite:
-            pooled = self._run(inputs, quick_mean)
-            if bool(torch.isfinite(pooled.sum())):
-                return pooled
-            self._padding_is_finite = False
-        return self._run(inputs, lambda states: masked_mean(states, mask.to(states.device)).unsqueeze(1))
+        with OneDnn():
+            pooled = self._run(inputs, mean)
+        return torch.stack([layer.to(pooled[0].device) for layer in pooled], dim=1).cpu()
 
-    def _run(
-        self,
-        inputs: Mapping[str, Tensor],
-        mean: Callable[[Float[Tensor, "batch time feature"]], Float[Tensor, "batch 1 feature"]],
-    ) -> Float[Tensor, "batch layer feature"]:
+    def _run(self, inputs: Mapping[str, Tensor], mean: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        """Return the mean of each layer."""
         if self.blocks is None:
-            with OneDnn():
-                states = self.model(**inputs, output_hidden_states=True).hidden_states
-            return torch.cat([mean(layer).cpu() for layer in states[1:]], dim=1)
+            return [mean(s) for s in self.model(**inputs, output_hidden_states=True).hidden_states[1:]]
         pooled: list[Tensor] = []
         own = get_ident()
 
         def keep(_module: nn.Module, _arguments: Any, output: Any) -> None:
-            if get_ident() == own:  # another thread may run the same model meanwhile
-                pooled.append(mean(output[0] if isinstance(output, tuple) else output))
+            if get_ident() != own:  # another thread may run the same model meanwhile
+                return
+            pooled.append(mean(output[0] if isinstance(output, tuple) else output))
+            if len(pooled) == self.layers and not self.last_is_normalised:
+                raise _AllPooledError
 
         with self._hooking:  # torch numbers hooks without a lock of its own
             hooks = [block.register_forward_hook(keep) for block in self.blocks]
         try:
-            with OneDnn():
-                last = self.model(**inputs).last_hidden_state
+            last = self.model(**inputs).last_hidden_state
+        except _AllPooledError:
+            return pooled
         finally:
             with self._hooking:
                 for hook in hooks:
                     hook.remove()
         if self.last_is_normalised:
             pooled[-1:] = [mean(last)]
-        return torch.cat([layer.cpu() for layer in pooled], dim=1)
+        return pooled
+
+
+class _AllPooledError(Exception):
+    """Ends a forward pass when nothing that follows is needed, such as a pooling head."""
 
 
 def run_once(model: nn.Module, inputs: Mapping[str, Tensor], **options: bool) -> Any:

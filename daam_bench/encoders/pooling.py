@@ -1,34 +1,36 @@
 """Pooling over time."""
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional as F
 
 
-def masked_mean(
-    states: Float[Tensor, "batch time feature"], mask: Bool[Tensor, "batch time"]
-) -> Float[Tensor, "batch feature"]:
-    """Return the mean over the positions where `mask` is true, computed in float32.
+class MaskedMean:
+    """The mean over the positions where a mask is true; layers of one batch share it.
 
-    A sample without any true position gives NaN. Source: method.md section 1, paper section 3.
+    Source: method.md section 1, paper section 3.
+
+    Args:
+        mask: the positions; on the device of the states.
     """
-    weights = mean_weights(mask)
-    pooled = weighted_sum(states, weights)
-    if not bool(torch.isfinite(pooled.sum())):
-        # A padded position may hold NaN (fully masked attention rows), which zero weight alone would keep.
-        pooled = weighted_sum(states.float().masked_fill(~mask.unsqueeze(-1), 0.0), weights)
-    return pooled.squeeze(1)
 
+    def __init__(self, mask: Bool[Tensor, "batch time"]) -> None:
+        self._shape = mask.shape
+        self._positions = mask.flatten().nonzero().squeeze(1)
+        self._counts = mask.sum(dim=1)
+        self._starts = self._counts.cumsum(0) - self._counts
 
-def mean_weights(mask: Bool[Tensor, "batch time"]) -> Float[Tensor, "batch 1 time"]:
-    """Return what each position counts for in its sample's mean: one over their number, or zero."""
-    weights = mask.to(torch.float32)
-    return (weights / weights.sum(dim=1, keepdim=True)).unsqueeze(1)
+    def __call__(self, states: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch feature"]:
+        """Return the mean, computed in float32; NaN for a sample without any true position.
 
+        Other positions are not read: padding may hold anything, even NaN (fully masked attention rows).
 
-def weighted_sum(
-    states: Float[Tensor, "batch time feature"], weights: Float[Tensor, "batch 1 time"]
-) -> Float[Tensor, "batch 1 feature"]:
-    """Return the sum over time of weighted states, computed in float32."""
-    # One pass over the states: a product reads them once and copies nothing.
-    return torch.bmm(weights, states.float())
+        Raises:
+            ValueError: if the states are not one a position of the mask.
+        """
+        if states.ndim != 3 or states.shape[:2] != self._shape:
+            raise ValueError(f"states {tuple(states.shape)} of a mask {tuple(self._shape)}")
+        rows = states.float().flatten(0, 1)
+        # A sum of rows that are picked by number: the states are read once and nothing is copied.
+        sums = F.embedding_bag(self._positions, rows, self._starts, mode="sum")
+        return sums / self._counts[:, None]

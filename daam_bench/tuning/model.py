@@ -11,7 +11,7 @@ from daam_bench.adapters.low_rank import LowRankAdapters
 from daam_bench.cache.batches import batches_by_length
 from daam_bench.encoders.base import OpenEncoder
 from daam_bench.encoders.onednn import OneDnn
-from daam_bench.encoders.pooling import masked_mean
+from daam_bench.encoders.pooling import MaskedMean
 from daam_bench.heads.model import Classifier, ParameterCounts, trainable
 from daam_bench.tuning.samples import Sample, SampleReader
 
@@ -66,7 +66,8 @@ def _mean(encoder: OpenEncoder, prepared: Sequence[Any]) -> Tensor:
     inputs, mask = encoder.batch(prepared)
     states = encoder.model(**inputs).last_hidden_state
     with torch.autocast(states.device.type, enabled=False):
-        return masked_mean(states, mask.to(states.device))
+        pooled: Tensor = MaskedMean(mask.to(states.device))(states)
+        return pooled
 
 
 def _inverse(groups: Sequence[Sequence[int]]) -> Tensor:

@@ -1,5 +1,6 @@
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from threading import Event
 
@@ -50,6 +51,10 @@ def test_batches_hold_every_row_once_within_the_budget(lengths, positions):
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or max(lengths[row] for row in batch) * len(batch) <= positions
+    for batch, following in pairwise(batches):
+        longest = [max(lengths[row] for row in rows) for rows in (batch, following)]
+        assert longest[0] * (len(batch) + 1) > positions
+        assert longest[1] <= min(lengths[row] for row in batch)
 
 
 def test_rows_stay_with_their_samples_and_bad_ones_are_quarantined():

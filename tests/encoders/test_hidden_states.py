@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from daam_bench.encoders.hidden_states import LayerPooler
-from daam_bench.encoders.pooling import masked_mean
+from daam_bench.encoders.pooling import MaskedMean
 from daam_bench.errors import EncoderError
 
 SMALL = {"hidden_size": 24, "intermediate_size": 37, "num_hidden_layers": 5, "num_attention_heads": 4}
@@ -63,8 +63,40 @@ def test_what_the_last_layer_is_is_found_out(name, normalised):
 
 def test_masked_mean_ignores_padding_even_when_it_is_nan():
     states = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [float("nan"), 0.0]]])
-    found = masked_mean(states, torch.tensor([[True, True, False]]))
+    found = MaskedMean(torch.tensor([[True, True, False]]))(states)
     assert found.tolist() == [[2.0, 4.0]]
+
+
+def test_a_mean_of_no_position_is_nan_and_other_shapes_are_refused():
+    mean = MaskedMean(torch.tensor([[False, True, True], [False, False, False]]))
+    states = torch.arange(30.0).reshape(2, 3, 5)
+    found = mean(states)
+    assert found[0].tolist() == [7.5, 8.5, 9.5, 10.5, 11.5]
+    assert found[1].isnan().all()
+    assert torch.equal(mean(states.half())[0], found[0])
+    for wrong in (states.reshape(3, 2, 5), states[:1], states[:, :2]):
+        with pytest.raises(ValueError, match=r"of a mask \(2, 3\)"):
+            mean(wrong)
+
+
+def test_gradients_of_a_mean_reach_its_positions_alone():
+    mask = torch.tensor([[True, True, False], [False, True, False]])
+    states = torch.randn(2, 3, 5, requires_grad=True)
+    MaskedMean(mask)(states).sum().backward()
+    assert states.grad[..., 0].tolist() == [[0.5, 0.5, 0], [0, 1, 0]]
+    assert torch.equal(states.grad, states.grad[..., :1].expand(2, 3, 5))
+
+
+def test_nothing_is_computed_behind_the_last_layer():
+    model = build("bert")
+    pooler = LayerPooler(model, 5)
+    pooler.calibrate(*padded([torch.arange(1, 8)]))
+    heads = []
+    model.pooler.register_forward_hook(lambda *_: heads.append(1))
+    assert pooler.pool(*padded([torch.arange(1, 8)])).shape == (1, 5, 24)
+    assert not heads
+    model(**padded([torch.arange(1, 8)])[0])
+    assert heads
 
 
 def test_threads_that_pool_the_same_model_at_once_get_their_own_means():
@@ -90,8 +122,7 @@ def test_padding_that_a_model_turns_to_nan_never_reaches_a_mean():
     sound = pooler.pool(*padded(rows))
     real = padded(rows)[1][..., None]
     model.encoder.layer[-1].register_forward_hook(lambda _m, _a, states: states.masked_fill(~real, torch.nan))
-    for _ in range(2):  # found out in the first pass, known in the second
-        assert torch.equal(pooler.pool(*padded(rows)), sound)
+    assert torch.equal(pooler.pool(*padded(rows)), sound)
 
 
 def test_model_without_such_layers_is_refused():
