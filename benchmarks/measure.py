@@ -18,17 +18,22 @@ Facts = dict[str, Any]
 
 
 def interleave(
-    ways: Mapping[str, Callable[[], object]], after: Callable[[], object] = lambda: None
+    ways: Mapping[str, Callable[[], object]],
+    after: Callable[[], object] = lambda: None,
+    rounds: int = ROUNDS,
 ) -> dict[str, list[float]]:
     """Time each way once a round, after a round that is not counted: what disturbs one disturbs all.
+
+    Every other round goes backwards: none gains by a machine that grows slower or faster.
 
     Args:
         ways: what is timed.
         after: called after each way, outside of its time.
+        rounds: number of those that are counted.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(ROUNDS + 1):
-        for name, way in ways.items():
+    for number in range(rounds + 1):
+        for name, way in list(ways.items())[:: -1 if number % 2 else 1]:
             start = perf_counter()
             way()
             if number:

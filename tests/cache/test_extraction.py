@@ -68,6 +68,18 @@ def test_rows_stay_with_their_samples_and_bad_ones_are_quarantined():
     assert last.block[:, 0, 0].tolist() == [5, 13]
 
 
+def test_batches_and_runs_without_any_usable_row_are_whole_runs_of_quarantined_ones():
+    frame = pd.DataFrame({"sample_id": list("abcde"), "size": [-3, -2, -7, 0, 5]})
+    seen = []
+    runs = encode_runs(Lengths(), [frame[:3], frame[3:4], frame[4:]], Path(), lambda *done: seen.append(done))
+    bad, refused, last = runs
+    assert np.isnan(bad.block).all()
+    assert np.isnan(refused.block).all()
+    assert last.block[0].tolist() == [[5] * 5] * 3
+    assert [*bad.quarantined, *refused.quarantined, *last.quarantined] == list("abcd")
+    assert np.sum(seen, axis=0).tolist() == [5, 3 + 2 + 7 + 5]
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_values_do_not_depend_on_the_number_of_streams(real_resources, threads):
     config = EncoderConfig(modality="text", model=str(real_resources / "minilm-l6"))
