@@ -185,12 +185,13 @@ def _begin(
         values = _encode_halved(encoder, prepared, rows, budget).to(block.dtype)
         # No sum of finite values of these precisions overflows; looking at each takes four times as long.
         usable = torch.isfinite(values.sum(dim=(1, 2), dtype=torch.float64)).tolist()
-        kept = [row for row, good in zip(rows, usable, strict=True) if good]
+        kept = [row for row, is_usable in zip(rows, usable, strict=True) if is_usable]
+        unusable = [row for row, is_usable in zip(rows, usable, strict=True) if not is_usable]
         # Here and not by the thread that waits: values that wait for it would lie between blocks of memory
         # that later batches ask for anew.
-        block[[start + row for row in kept]] = values if all(usable) else values[usable]
+        block[[start + row for row in kept]] = values[usable] if unusable else values
         result.lengths[[start + row for row in kept]] = lengths[kept]
-        return _Batch(len(rows), int(lengths[rows].sum()), sorted({*rows} - {*kept}))
+        return _Batch(len(rows), int(lengths[rows].sum()), unusable)
 
     futures = [streams.submit(encode, [good[i] for i in batch]) for batch in batches]
     return _Window(sample_ids, start, result, prepared.problems, futures)
@@ -238,10 +239,11 @@ def batches_by_length(lengths: list[int], positions: int) -> Iterator[list[int]]
     A sample longer than `positions` is a batch of its own.
     """
     rows = np.argsort(np.negative(lengths), kind="stable").tolist()
-    while rows:
-        size = max(1, positions // max(1, lengths[rows[0]]))
-        yield rows[:size]
-        rows = rows[size:]
+    start = 0
+    while start < len(rows):
+        size = max(1, positions // max(1, lengths[rows[start]]))
+        yield rows[start : start + size]
+        start += size
 
 
 def batching_difference(encoder: Encoder, samples: pd.DataFrame, folder: Path) -> float | None:

@@ -175,9 +175,8 @@ def _chunks(
 ) -> Iterator[tuple[int, Encoded]]:
     """Yield number and values of each missing chunk."""
     parts = {index: samples.iloc[layout.rows_of(index)] for index in missing}
-    to_compute = []
-    for part in parts.values():
-        to_compute.append(part[~rows.are_among(part["content_key"])])
+    new = ~rows.are_among(samples["content_key"])
+    to_compute = [part[new[layout.rows_of(index)]] for index, part in parts.items()]
     folder = folder_of(samples)
     encoded = encode_runs(encoder, to_compute, folder, rates.encoded, layout.dtype)
     for (index, part), run, found in zip(parts.items(), to_compute, encoded, strict=True):

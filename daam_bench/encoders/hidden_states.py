@@ -75,12 +75,8 @@ class LayerPooler:
             self.blocks, self.last_is_normalised = blocks, last_is_normalised
             try:
                 found = self.pool(inputs, mask)
-            except (
-                RuntimeError,
-                IndexError,
-                TypeError,
-                ValueError,
-            ):  # modules that are no layers have other outputs
+            # Modules that are no layers have other outputs.
+            except (RuntimeError, IndexError, TypeError, ValueError, AttributeError):
                 continue
             if _equal(found, expected, states[-1].dtype):
                 return

@@ -57,9 +57,12 @@ def test_batches_hold_every_row_once_within_the_budget(lengths, positions):
         assert longest[1] <= min(lengths[row] for row in batch)
 
 
-def test_rows_stay_with_their_samples_and_bad_ones_are_quarantined():
+@pytest.mark.parametrize("window", [2, 7])
+def test_rows_stay_with_their_samples_and_bad_ones_are_quarantined(window):
     frame = pd.DataFrame({"sample_id": list("abcdefg"), "size": [7, 2, -3, 11, 0, 5, 13]})
-    first, empty, last = encode_runs(Lengths(), [frame[:5], frame[:0], frame[5:]], Path())
+    encoder = Lengths()
+    encoder.window = window  # all in one batch, or not
+    first, empty, last = encode_runs(encoder, [frame[:5], frame[:0], frame[5:]], Path())
     assert first.block[:, 1, 2].tolist()[:2] == [7, 2]
     assert np.isnan(first.block[[2, 4]]).all()
     assert first.lengths.tolist() == [7, 2, -1, 11, -1]

@@ -61,6 +61,27 @@ def test_what_the_last_layer_is_is_found_out(name, normalised):
     assert pooler.last_is_normalised is normalised
 
 
+class Other(torch.nn.Module):
+    """A module that is no layer."""
+
+    def __init__(self, output):
+        super().__init__()
+        self.output = output
+
+    def forward(self):
+        return self.output
+
+
+@pytest.mark.parametrize("output", [{}, None, torch.ones(1, 7), torch.ones(1, 3, 24), torch.ones(1, 7, 24)])
+def test_other_lists_of_as_many_modules_are_no_layers(output):
+    model = build("bert")
+    model.embeddings.others = torch.nn.ModuleList([Other(output) for _ in range(5)])
+    model.embeddings.register_forward_pre_hook(lambda module, _: [m() for m in module.others] and None)
+    pooler = LayerPooler(model, 5)
+    pooler.calibrate(*padded([torch.arange(1, 8)]))
+    assert pooler.blocks is model.encoder.layer
+
+
 def test_masked_mean_ignores_padding_even_when_it_is_nan():
     states = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [float("nan"), 0.0]]])
     found = MaskedMean(torch.tensor([[True, True, False]]))(states)
