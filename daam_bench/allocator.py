@@ -3,9 +3,14 @@
 import ctypes
 import gc
 import logging
+import math
+import mmap
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+import numpy as np
+import numpy.typing as npt
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
@@ -37,6 +42,19 @@ def keep_freed_memory() -> None:
     ones, and memory would grow. Nothing is done where the C library is another one.
     """
     _set_malloc({_M_MMAP_THRESHOLD: _MOST, _M_TRIM_THRESHOLD: 2**31 - 1})
+
+
+def zeros_apart(shape: tuple[int, ...], dtype: str) -> npt.NDArray[np.floating]:
+    """Return zeros in memory of their own, which goes back to the system when it is freed.
+
+    malloc may keep what is freed, cut it up, and then have no room for the next ones. It may also lay an
+    array between blocks that are asked for again and again, which then fit ever worse.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = mmap.mmap(-1, max(1, size), mmap.MAP_PRIVATE)
+    with suppress(AttributeError, OSError):  # not every system has them
+        memory.madvise(mmap.MADV_HUGEPAGE)  # page by page, new memory costs more than reading
+    return np.ndarray(shape, dtype, memory)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
+from daam_bench.allocator import zeros_apart
 from daam_bench.encoders.base import Encoder, Prepared
 from daam_bench.errors import EncoderError
 
@@ -27,6 +28,8 @@ _STREAMS_ON_CPU = 4
 _MOST_PREPARED = 8  # windows at once
 _SECONDS_BETWEEN_LOOKS = 0.5
 _COMPARED_SAMPLES = 16
+# Of stored values, and of their sums.
+_TORCH_DTYPES = {"float16": (torch.float16, torch.float32), "float32": (torch.float32, torch.float64)}
 # Larger differences between batched and single samples, in units of a layer's RMS, are warned of.
 _USUAL_DIFFERENCE = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}
 
@@ -143,7 +146,8 @@ def encoding_streams() -> Iterator[Executor]:
 
 
 def _empty(encoder: Encoder, run: pd.DataFrame, dtype: str) -> Encoded:
-    block = np.full((len(run), encoder.layers, encoder.features), np.nan, dtype=dtype)
+    block = zeros_apart((len(run), encoder.layers, encoder.features), dtype)
+    block.fill(np.nan)
     return Encoded(block, np.full(len(run), -1, dtype=np.int64), {})
 
 
@@ -179,17 +183,18 @@ def _begin(
     """Hand the batches of a window to the streams."""
     good = [row for row in range(len(prepared.inputs)) if row not in prepared.problems]
     batches = batches_by_length([prepared.positions[row] for row in good], budget.positions)
-    block, lengths = torch.from_numpy(result.block), np.array(prepared.lengths)
+    block, lengths = result.block, np.array(prepared.lengths)
+    dtype, wider = _TORCH_DTYPES[block.dtype.name]
 
     def encode(rows: list[int]) -> _Batch:
-        values = _encode_halved(encoder, prepared, rows, budget).to(block.dtype)
-        # No sum of finite values of these precisions overflows; looking at each takes four times as long.
-        usable = torch.isfinite(values.sum(dim=(1, 2), dtype=torch.float64)).tolist()
+        values = _encode_halved(encoder, prepared, rows, budget).to(dtype)
+        # No such sum of finite values overflows; looking at each of them takes many times as long.
+        usable = torch.isfinite(values.sum(dim=(1, 2), dtype=wider)).tolist()
         kept = [row for row, is_usable in zip(rows, usable, strict=True) if is_usable]
         unusable = [row for row, is_usable in zip(rows, usable, strict=True) if not is_usable]
         # Here and not by the thread that waits: values that wait for it would lie between blocks of memory
         # that later batches ask for anew.
-        block[[start + row for row in kept]] = values[usable] if unusable else values
+        block[[start + row for row in kept]] = (values[usable] if unusable else values).numpy()
         result.lengths[[start + row for row in kept]] = lengths[kept]
         return _Batch(len(rows), int(lengths[rows].sum()), unusable)
 

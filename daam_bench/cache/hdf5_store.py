@@ -108,9 +108,31 @@ class Hdf5Store(EmbeddingStore):
             dtype=str(self.embeddings.dtype),
             rows_per_chunk=rows,
             labels=self._read("label").tolist(),
-            attributes=self._read_attributes(),
+            attributes=self.attributes(),
             **texts,
         )
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes as stored.
+
+        Raises:
+            CacheError: if they are none of a cache.
+        """
+        found: dict[str, Any] = {}
+        with reading("attributes are damaged", self.path):
+            attributes, left = self.file.attrs, self.path.stat().st_size
+            if len(attributes) > _MOST_ATTRIBUTES:
+                raise CacheError("too many attributes", where=self.path, found=len(attributes))
+            for name in attributes:
+                if attributes.get_id(name).shape != ():
+                    raise CacheError("an attribute is no single value", where=self.path, found=name)
+                value = attributes[name]
+                left -= len(value) if isinstance(value, str | bytes) else 8
+                if left < 0:
+                    raise CacheError("attributes take more than the file has", where=self.path)
+                text = isinstance(value, str) and value[:1] in {"[", "{"}
+                found[name] = json.loads(value) if text else getattr(value, "item", lambda v=value: v)()
+        return found
 
     def declared_bytes(self) -> int:
         """Return the size that the values would have, as the store declares it, without reading any.
@@ -223,23 +245,6 @@ class Hdf5Store(EmbeddingStore):
                 found=f"{array.dtype}, chunks {array.chunks}, {_filters(array) or 'no'} filters",
             )
         return array
-
-    def _read_attributes(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        with reading("attributes are damaged", self.path):
-            attributes, left = self.file.attrs, self.path.stat().st_size
-            if len(attributes) > _MOST_ATTRIBUTES:
-                raise CacheError("too many attributes", where=self.path, found=len(attributes))
-            for name in attributes:
-                if attributes.get_id(name).shape != ():
-                    raise CacheError("an attribute is no single value", where=self.path, found=name)
-                value = attributes[name]
-                left -= len(value) if isinstance(value, str | bytes) else 8
-                if left < 0:
-                    raise CacheError("attributes take more than the file has", where=self.path)
-                text = isinstance(value, str) and value[:1] in {"[", "{"}
-                found[name] = json.loads(value) if text else getattr(value, "item", lambda v=value: v)()
-        return found
 
     def _flush(self) -> None:
         self.file.flush()

@@ -110,6 +110,10 @@ class EmbeddingStore(ABC):
         """Return shape, labels and attributes as stored."""
 
     @abstractmethod
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes as stored: those of the layout, without reading its texts."""
+
+    @abstractmethod
     def lengths(self) -> npt.NDArray[np.int64]:
         """Return the number of positions that each sample was pooled over; -1 where it has no result."""
 

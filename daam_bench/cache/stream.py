@@ -5,13 +5,13 @@ import mmap
 import os
 import resource
 from collections import deque
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from daam_bench.allocator import zeros_apart
 from daam_bench.cache.ledger import hash_block
 from daam_bench.cache.reader import EmbeddingCache
 from daam_bench.cache.store import REPAIR, reading
@@ -70,12 +70,7 @@ class RowReader:
             CacheError: if a chunk is missing or damaged.
         """
         layout = self.cache.layout
-        dtype, shape = np.dtype(layout.dtype), (len(rows), layout.layers, layout.features)
-        # malloc may keep what is freed, cut it up, and then have no room for the next ones.
-        memory = mmap.mmap(-1, max(1, dtype.itemsize * math.prod(shape)), mmap.MAP_PRIVATE)
-        with suppress(AttributeError, OSError):  # not every system has them
-            memory.madvise(mmap.MADV_HUGEPAGE)  # page by page, new memory costs more than reading
-        values: npt.NDArray[np.floating] = np.ndarray(shape, dtype, memory)
+        values = zeros_apart((len(rows), layout.layers, layout.features), layout.dtype)
         self._count(len(rows))
         new_run = (np.diff(rows) != 1) | (np.diff(rows // layout.rows_per_chunk) != 0)
         edges = [0, *(np.flatnonzero(new_run) + 1).tolist(), len(rows)]

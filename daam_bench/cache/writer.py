@@ -202,7 +202,7 @@ class CacheWriter:
         lengths = np.array([length for entry in ordered for length in entry.lengths], dtype=np.int64)
         quarantined = {key: reason for entry in ordered for key, reason in entry.quarantined.items()}
         summary = {"quarantined": quarantined, "complete": 1}
-        found = self.store.layout().attributes
+        found = self.store.attributes()
         # A finished store that was only repaired keeps its bytes.
         finished = all(found.get(key) == value for key, value in summary.items())
         if not finished or not np.array_equal(self.store.lengths(), lengths):

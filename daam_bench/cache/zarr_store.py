@@ -91,9 +91,13 @@ class ZarrStore(EmbeddingStore):
             dtype=str(self.embeddings.dtype),
             rows_per_chunk=self.embeddings.chunks[0],
             labels=self._read("label").tolist(),
-            attributes=dict(self.group.attrs),
+            attributes=self.attributes(),
             **texts,
         )
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes as stored."""
+        return dict(self.group.attrs)
 
     def declared_bytes(self) -> int:
         """Return the size that the values would have, as the store declares it, without reading any."""

@@ -131,26 +131,26 @@ class LayerPooler:
         """Return the masked mean over time of every layer, float32, on the CPU."""
         means = {mask.device: MaskedMean(mask)}
 
-        def mean(states: Tensor) -> Tensor:
+        def add(states: Tensor) -> Tensor:
             if states.device not in means:  # layers may lie on several devices
                 means[states.device] = MaskedMean(mask.to(states.device))
-            return means[states.device](states)
+            return means[states.device].sum(states)
 
         with OneDnn():
-            pooled = self._run(inputs, mean)
-        return torch.stack([layer.to(pooled[0].device) for layer in pooled], dim=1).cpu()
+            sums = [layer.to(mask.device) for layer in self._run(inputs, add)]
+        return (torch.stack(sums, dim=1) / means[mask.device].counts[:, None, None]).cpu()
 
-    def _run(self, inputs: Mapping[str, Tensor], mean: Callable[[Tensor], Tensor]) -> list[Tensor]:
-        """Return the mean of each layer."""
+    def _run(self, inputs: Mapping[str, Tensor], add: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        """Return what `add` gives for each layer."""
         if self.blocks is None:
-            return [mean(s) for s in self.model(**inputs, output_hidden_states=True).hidden_states[1:]]
+            return [add(s) for s in self.model(**inputs, output_hidden_states=True).hidden_states[1:]]
         pooled: list[Tensor] = []
         own = get_ident()
 
         def keep(_module: nn.Module, _arguments: Any, output: Any) -> None:
             if get_ident() != own:  # another thread may run the same model meanwhile
                 return
-            pooled.append(mean(output[0] if isinstance(output, tuple) else output))
+            pooled.append(add(output[0] if isinstance(output, tuple) else output))
             if len(pooled) == self.layers and not self.last_is_normalised:
                 raise _AllPooledError
 
@@ -165,7 +165,7 @@ class LayerPooler:
                 for hook in hooks:
                     hook.remove()
         if self.last_is_normalised:
-            pooled[-1:] = [mean(last)]
+            pooled[-1:] = [add(last)]
         return pooled
 
 

@@ -12,16 +12,27 @@ class MaskedMean:
 
     Args:
         mask: the positions; on the device of the states.
+
+    Attributes:
+        counts: number of positions of each sample [batch].
     """
 
     def __init__(self, mask: Bool[Tensor, "batch time"]) -> None:
         self._shape = mask.shape
         self._positions = mask.flatten().nonzero().squeeze(1)
-        self._counts = mask.sum(dim=1)
-        self._starts = self._counts.cumsum(0) - self._counts
+        self.counts = mask.sum(dim=1)
+        self._starts = self.counts.cumsum(0) - self.counts
 
     def __call__(self, states: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch feature"]:
         """Return the mean, computed in float32; NaN for a sample without any true position.
+
+        Raises:
+            ValueError: if the states are not one a position of the mask.
+        """
+        return self.sum(states) / self.counts[:, None]
+
+    def sum(self, states: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch feature"]:
+        """Return the sum over the positions in float32; many are divided by `counts` at once.
 
         Other positions are not read: padding may hold anything, even NaN (fully masked attention rows).
 
@@ -32,5 +43,4 @@ class MaskedMean:
             raise ValueError(f"states {tuple(states.shape)} of a mask {tuple(self._shape)}")
         rows = states.float().flatten(0, 1)
         # A sum of rows that are picked by number: the states are read once and nothing is copied.
-        sums = F.embedding_bag(self._positions, rows, self._starts, mode="sum")
-        return sums / self._counts[:, None]
+        return F.embedding_bag(self._positions, rows, self._starts, mode="sum")
