@@ -33,8 +33,9 @@ TEXTS = [
 def test_token_ids_are_those_of_the_tokenizers_own_call(real_resources, longest):
     config = EncoderConfig(modality="text", model=str(real_resources / "minilm-l6"), max_length=longest)
     encoder = load_encoder("minilm-l6", config)
-    found = encoder.prepare(pd.DataFrame({"text": TEXTS}), Path())
-    expected = encoder.tokenizer(TEXTS, truncation=True, max_length=encoder.max_length)["input_ids"]
+    texts = [*TEXTS, *(f"text {number} of a few batches" for number in range(127))]
+    found = encoder.prepare(pd.DataFrame({"text": texts}), Path())
+    expected = encoder.tokenizer(texts, truncation=True, max_length=encoder.max_length)["input_ids"]
     assert found.inputs == expected
     assert found.lengths == [len(ids) for ids in expected]
     assert max(found.lengths) == (longest or max(map(len, expected)))
