@@ -18,8 +18,8 @@ _LARGE, _KEPT, _MOST = 16 * 2**20, 64 * 2**20, 96 * 2**20  # bytes
 # oneDNN keeps a third of a megabyte for each of the last 1,024 shapes of a linear layer, in two caches; the
 # first compiles what it does not keep.
 _FEW_SHAPES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32", "LRU_CACHE_CAPACITY": "16"}
-# torch then lays blocks of 2 MiB and more on huge pages. They start at fewer places, so more of them fit where
-# others were: 65,536 texts take 166 MiB beside the model instead of 200.
+# torch then lays blocks of 2 MiB and more on huge pages. They start at fewer places, so more of them fit
+# where others were: 65,536 texts take 166 MiB beside the model instead of 200.
 _HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
 
 
